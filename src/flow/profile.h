@@ -1,0 +1,17 @@
+/* flow/profile.h - the numbers of a profile that one question runs under (contract, section 4). */
+#ifndef RAGD_FLOW_PROFILE_H
+#define RAGD_FLOW_PROFILE_H
+
+#include <stdint.h>
+
+/* Arrays are [simple, medium, complex]. */
+struct profile {
+    uint32_t query_timeout_ms[3];
+    uint32_t rerank_candidates[3]; /* chunks that the extract (later: the reranker) looks at */
+    uint32_t retrieve_lexical;     /* candidates of the lexical leg */
+    float bm25_k1, bm25_b;
+    uint32_t answer_sentences[3];  /* upper bound of sentences in an extract */
+};
+extern const struct profile profile_balanced;
+
+#endif

@@ -1,0 +1,49 @@
+/* pipeline/ask.h - one question through the stages. */
+#ifndef RAGD_PIPELINE_ASK_H
+#define RAGD_PIPELINE_ASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+#include "flow/answer.h"
+#include "flow/hits.h"
+#include "flow/profile.h"
+#include "flow/query.h"
+#include "pipeline/knowledge.h"
+
+enum stage { STAGE_ANALYSIS, STAGE_RETRIEVAL, STAGE_GENERATION, STAGES };
+const char *stage_name(enum stage s); /* "analysis", ...: also the metric's label and the folder under stages/ */
+
+/* What every question of this process shares; immutable while questions run. */
+struct pipeline {
+    struct knowledge *knowledge;
+    const struct analyzer *analyzer;
+    struct profile profile;
+};
+
+struct ask {
+    struct arena *arena;       /* the caller's; everything below lives in it */
+    struct query query;        /* in: filled by the caller */
+    bool search_only;          /* in: stop after retrieval (/v1/search) */
+    bool listing;              /* in: with search_only and empty text: list by filter */
+    struct query_analysis analysis;
+    struct hits hits;
+    float confidence;
+    struct answer answer;
+    int64_t deadline_ns;       /* monotonic; 0: from the profile, by complexity */
+    int64_t stage_ns[STAGES];  /* time taken; -1: did not run */
+    int64_t total_ns;
+    const char *cut_short;     /* name of the stage that ran out of time, else NULL */
+    struct buf explain;        /* JSON object per stage, comma-separated, when query.explain */
+    bool pinned;
+};
+
+/* Runs the stages. The list stays pinned so that hits can be read: ask_end must follow on the same thread.
+ * RAG_ENOTFOUND: unknown collection. RAG_EINVAL: empty question. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code ask_run(const struct pipeline *p, struct ask *ask, struct rag_err *err);
+void ask_end(const struct pipeline *p, struct ask *ask);
+
+#endif

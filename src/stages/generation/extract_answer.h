@@ -1,0 +1,22 @@
+/* stages/generation/extract_answer.h - the answer without a model: the best sentences, cited. */
+#ifndef RAGD_STAGES_EXTRACT_ANSWER_H
+#define RAGD_STAGES_EXTRACT_ANSWER_H
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "flow/answer.h"
+#include "flow/hits.h"
+#include "flow/profile.h"
+#include "flow/query.h"
+
+/* Turns raw retrieval numbers into score (per hit) and returns confidence for the whole question: 0..1,
+ * calibrated on training questions (docs/quality.md). Also used by /v1/search. */
+float calibrate_hits(const struct query_analysis *qa, struct hits *h);
+
+/* Picks sentences or table fields from the first hits, orders them, writes [n] citations. found is false when
+ * confidence is below the floor. Everything in `out` lives in `a`. RAG_ENOMEM. Thread-safe. */
+RAG_MUST_CHECK rag_code extract_answer(const struct analyzer *an, const struct query *q, const struct query_analysis *qa,
+                                       const struct hits *h, float confidence, const struct profile *p,
+                                       struct arena *a, struct answer *out);
+
+#endif

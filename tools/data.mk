@@ -1,0 +1,16 @@
+# The Chinese dictionary: Debian's python3-jieba word list and our additions as a compact trie, linked in by
+# src/text/lexicon.c.
+DICT      ?= /usr/lib/python3/dist-packages/jieba/dict.txt
+WORDS_ZH  := tools/words_zh.txt
+HOSTCC    ?= $(CC)
+LEXSRCS   := tools/mklexicon.c src/text/lexicon_build.c src/base/mem.c src/base/buf.c src/base/hash.c src/base/status.c
+
+$(BUILD)/gen/mklexicon: $(LEXSRCS) src/text/lexicon.h
+	@mkdir -p $(@D)
+	$(HOSTCC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -Isrc -o $@ $(LEXSRCS) -licuuc -licui18n -lm -pthread
+
+$(BUILD)/gen/lexicon.bin: $(BUILD)/gen/mklexicon $(DICT) $(WORDS_ZH)
+	$< $@.tmp $(DICT) $(WORDS_ZH) && mv $@.tmp $@
+
+# .incbin looks in the -I folders, $(BUILD)/gen among them; -MMD does not see it, so it is named here.
+$(BUILD)/src/text/lexicon.o: $(BUILD)/gen/lexicon.bin
