@@ -16,7 +16,7 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pro
            -Wformat=2 -Wundef -Wdouble-promotion -Wno-sign-conversion $(if $(filter 1 true,$(CI)),-Werror)
 HARDEN  := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
 CFLAGS  += -std=c11 -D_GNU_SOURCE $(OPT) -g -fno-omit-frame-pointer -pthread $(WARN) $(HARDEN)
-CPPFLAGS += -Isrc -I$(BUILD)/gen -DRAGD_SOURCE_DIR='"$(CURDIR)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS += -iquote src -I$(BUILD)/gen -DRAGD_SOURCE_DIR='"$(CURDIR)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lstemmer -lm -pthread
 LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
 

@@ -7,7 +7,7 @@ LEXSRCS   := tools/mklexicon.c src/text/lexicon_build.c src/base/mem.c src/base/
 
 $(BUILD)/gen/mklexicon: $(LEXSRCS) src/text/lexicon.h
 	@mkdir -p $(@D)
-	$(HOSTCC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -Isrc -o $@ $(LEXSRCS) -licuuc -licui18n -lm -pthread
+	$(HOSTCC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -iquote src -o $@ $(LEXSRCS) -licuuc -licui18n -lm -pthread
 
 $(BUILD)/gen/lexicon.bin: $(BUILD)/gen/mklexicon $(DICT) $(WORDS_ZH)
 	$< $@.tmp $(DICT) $(WORDS_ZH) && mv $@.tmp $@

@@ -33,6 +33,7 @@ const char *rag_code_name(rag_code rc)
     return (unsigned)rc < RAG_CODE_COUNT ? names[rc] : "unknown";
 }
 
+RAG_PRINTF(4, 0)
 static void err_vset(struct rag_err *err, rag_code rc, const char *param, const char *fmt, va_list ap)
 {
     err->code = rc;

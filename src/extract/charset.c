@@ -45,8 +45,10 @@ void text_clean(struct buf *out, struct str s)
             buf_addz(out, "\xEF\xBF\xBD");
         else if (cp == '\r' && i < s.len && s.ptr[i] == '\n')
             ; /* the '\n' follows */
-        else if (cp == '\r' || cp == '\v' || cp == '\f' || cp == 0x85 || cp == 0x2028 || cp == 0x2029)
+        else if (cp == '\r' || cp == '\v' || cp == '\f')
             buf_addc(out, '\n');
+        else if (cp == 0x85 || cp == 0x2028 || cp == 0x2029)
+            buf_addc(out, ' '); /* not a line end: json may hold these raw inside a string */
         from = i;
     }
     buf_add(out, s.ptr + from, s.len - from);

@@ -12,7 +12,7 @@
 
 #include "text/utf8.h"
 
-enum { MAX_HEADER_ROWS = 5, MAX_MERGES = 1 << 17 };
+enum { MAX_HEADER_ROWS = 5, MAX_MERGES = 1 << 17, MAX_NAME = 200 };
 
 struct carry { /* a value merged downwards */
     uint32_t until_row;
@@ -69,7 +69,7 @@ void grid_add(struct grid *g, struct doc_writer *w, uint32_t row, uint32_t col, 
     text_squeeze(&g->text, s);
     if (g->text.len == off && !buf_failed(&g->text))
         return;
-    if (row > EXTRACT_MAX_ROWS || col >= EXTRACT_MAX_COLUMNS || n >= g->max_cells || g->text.len > UINT32_MAX / 2) {
+    if (row > EXTRACT_MAX_ROWS || col >= EXTRACT_MAX_COLUMNS || n >= g->max_cells || g->text.len > w->max_bytes) {
         docw_fail(w, RAG_ETOOBIG, "too many cells (at row %u, column %u)", row, col + 1);
         return;
     }
@@ -155,7 +155,7 @@ static bool are_names(const struct layout *l, size_t from, size_t to)
     if (numbers * 2 > to - from || l->cells[from].kind == CELL_NUMBER)
         return false;
     for (size_t i = from; i < to; i++)
-        if (l->cells[i].len > 200) /* a name of a column is not a paragraph */
+        if (l->cells[i].len > MAX_NAME) /* a name of a column is not a paragraph */
             return false;
     return numbers == 0 || numbers_in(l, to, below_end) > numbers;
 }
@@ -215,6 +215,8 @@ static void find_header(struct layout *l, int want)
 static void name_add(struct buf *b, size_t start, struct str v)
 {
     struct str have = str_make(b->ptr + start, b->len - start);
+    if (v.len > MAX_NAME)
+        v.len = utf8_floor(v, MAX_NAME);
     if (v.len == 0 || (have.len >= v.len && memcmp(have.ptr + have.len - v.len, v.ptr, v.len) == 0))
         return;
     if (have.len)
@@ -225,6 +227,7 @@ static void name_add(struct buf *b, size_t start, struct str v)
 /* The values of one header row by column, merged ones filled in. */
 static void header_row(const struct grid *g, const struct layout *l, size_t from, size_t to, struct str *row)
 {
+    size_t budget = l->n_cols; /* merges of one row do not overlap in an honest file */
     memset(row, 0, l->n_cols * sizeof *row);
     for (size_t i = from; i < to; i++)
         row[l->cells[i].col] = cell_str(g, l->cells + i);
@@ -232,7 +235,7 @@ static void header_row(const struct grid *g, const struct layout *l, size_t from
         const struct grid_merge *m = l->merges + k;
         if (m->r1 != l->cells[from].row || m->c1 >= l->n_cols)
             continue;
-        for (uint32_t c = m->c1 + 1; c <= m->c2 && c < l->n_cols; c++)
+        for (uint32_t c = m->c1 + 1; c <= m->c2 && c < l->n_cols && budget; c++, budget--)
             if (row[c].len == 0)
                 row[c] = row[m->c1];
     }
@@ -295,6 +298,20 @@ static rag_code layout_init(struct layout *l, struct grid *g, int header)
     return l->has_names ? build_names(g, l) : RAG_OK;
 }
 
+static const struct grid_cell *cell_in(const struct layout *l, size_t from, size_t to, uint32_t col)
+{
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+        if (l->cells[mid].col == col)
+            return l->cells + mid;
+        if (l->cells[mid].col < col)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return NULL;
+}
+
 /* Starts the carries of merges that begin in the row of cells [from, to), ends those that are over. */
 static void carry_update(struct layout *l, const struct grid *g, uint32_t row, size_t from, size_t to)
 {
@@ -308,14 +325,12 @@ static void carry_update(struct layout *l, const struct grid *g, uint32_t row, s
         const struct grid_merge *m = l->merges + l->next_merge;
         if (m->r1 != row || m->r2 == m->r1)
             continue;
-        for (size_t i = from; i < to; i++) {
-            if (l->cells[i].col != m->c1)
-                continue;
-            if (l->carry[m->c1].until_row < row)
-                buf_add(&l->active, &m->c1, sizeof m->c1);
-            l->carry[m->c1] = (struct carry){m->r2, cell_str(g, l->cells + i)};
-            break;
-        }
+        const struct grid_cell *c = cell_in(l, from, to, m->c1);
+        if (!c)
+            continue;
+        if (l->carry[m->c1].until_row < row)
+            buf_add(&l->active, &m->c1, sizeof m->c1);
+        l->carry[m->c1] = (struct carry){m->r2, cell_str(g, c)};
     }
     a = (uint32_t *)(void *)l->active.ptr; /* few, nearly sorted */
     for (size_t i = 1; i < l->active.len / sizeof *a; i++)

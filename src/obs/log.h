@@ -35,5 +35,10 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 /* Lines below the level are dropped. Default: info. Any thread, any time. */
 void log_set_level(enum log_level level);
 bool log_level_parse(const char *name, enum log_level *out); /* debug, info, warn, error, off */
+bool log_enabled(enum log_level level);
+
+/* Lines of the calling thread carry this request_id from now on; NULL: none. Copied, cut at the limit. */
+enum { LOG_REQUEST_ID_MAX = 128 };
+void log_set_request_id(const char *id);
 
 #endif

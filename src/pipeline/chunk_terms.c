@@ -33,10 +33,6 @@ rag_code chunk_terms_run(struct chunk_terms *c, const struct analyzer *an, struc
     if (buf_failed(&c->text))
         return RAG_ENOMEM;
     rag_code rc = analyzer_run(an, buf_str(&c->text), ANALYZE_DOCUMENT, &c->terms);
-    c->length = 0;
-    for (uint32_t i = 0; !rc && i < c->terms.n; i++) {
-        uint8_t kind = c->terms.items[i].kind;
-        c->length += kind == TERM_WORD || kind == TERM_CHAR || kind == TERM_WHOLE;
-    }
+    c->length = rc ? 0 : c->terms.n;
     return rc;
 }

@@ -10,7 +10,7 @@
 struct chunk_terms {
     struct buf text;       /* scratch */
     struct term_list terms;
-    uint32_t length;       /* BM25 length: words, characters and identifiers; not their sub-words and bigrams */
+    uint32_t length;       /* BM25 length: every term counts (best on training questions) */
 };
 void chunk_terms_init(struct chunk_terms *c);
 void chunk_terms_clear(struct chunk_terms *c);

@@ -100,6 +100,10 @@ void knowledge_stats(struct knowledge *k, struct knowledge_stats *out)
 rag_code knowledge_submit(struct knowledge *k, struct job *j)
 {
     j->next = NULL;
+    j->n_affected = 0;
+    j->created = false;
+    j->code = RAG_OK;
+    j->err = (struct rag_err){0};
     pthread_mutex_lock(&k->queue_mu);
     bool full = k->closing || k->queue_len >= QUEUE_MAX;
     if (!full) {

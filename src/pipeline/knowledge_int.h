@@ -52,7 +52,7 @@ struct merge_task {
 
 struct knowledge {
     struct knowledge_options opt;
-    char dir[3072], segment_dir[3200];
+    char dir[1024], segment_dir[1040];
     struct store *store;
     _Atomic(struct catalog *) catalog;
 

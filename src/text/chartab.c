@@ -15,8 +15,8 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static enum char_class class_of(uint32_t cp)
 {
     if (utf8_is_cjk(cp)) {
-        bool han = (cp >= 0x3400 && cp <= 0x9FFF) || cp == 0x3005 || cp == 0x3007 || (cp >= 0xF900 && cp <= 0xFAFF) ||
-                   cp >= 0x20000;
+        bool han = (cp >= 0x3400 && cp <= 0x9FFF) || cp == 0x3005 || cp == 0x3007 ||
+                   (cp >= 0xF900 && cp <= 0xFAFF) || cp >= 0x20000;
         return han ? CLASS_HAN : CLASS_SYLLABLE;
     }
     UChar32 c = (UChar32)cp;

@@ -14,15 +14,16 @@ enum char_class {
     CLASS_SYLLABLE, /* kana, bopomofo, hangul */
 };
 
-#define CHAR_CLASS     0x0F
-#define CHAR_BOUNDARY  0x10 /* normalisation never joins it to what stands before */
-#define CHAR_SINGLE    0x20 /* alone it folds to the one BMP character fold[c] */
-#define CHAR_ACCENTED  0x2000 /* latin[] covers code points below this */
+#define CHAR_CLASS    0x0F
+#define CHAR_BOUNDARY 0x10   /* normalisation never joins it to what stands before */
+#define CHAR_SINGLE   0x20   /* alone it folds to the one BMP character fold[c] */
+#define CHAR_ACCENTED 0x2000 /* latin[] covers code points below this */
 
 struct chartab {
     uint16_t fold[0x10000]; /* NFKC_Casefold, then traditional to simplified */
     uint8_t info[0x10000];
-    uint8_t latin[CHAR_ACCENTED]; /* ASCII letter under the accents, 0 when it is not a Latin letter with some */
+    uint8_t
+        latin[CHAR_ACCENTED]; /* ASCII letter under the accents, 0 when it is not a Latin letter with some */
 };
 
 const struct chartab *chartab_get(void); /* thread-safe */

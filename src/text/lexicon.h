@@ -54,7 +54,7 @@ static inline uint32_t lexicon_child(const struct lexicon *lx, uint32_t node, ui
 /* A word to build from. */
 struct lexicon_word {
     const uint16_t *labels;
-    uint16_t len; /* 1..LEXICON_MAX_WORD */
+    uint16_t len;  /* 1..LEXICON_MAX_WORD */
     uint16_t cost; /* > 0 */
 };
 

@@ -12,7 +12,8 @@ struct norm_cp {
     uint32_t start, end; /* bytes of the source */
 };
 
-#define NORM_STEP_MIN 1024 /* smallest output array: one cluster of 32 characters, each folding to at most 18 */
+#define NORM_STEP_MIN                                                                                        \
+    1024 /* smallest output array: one cluster of 32 characters, each folding to at most 18 */
 
 /* Normalises from s[*i] on until s ends or fewer than NORM_STEP_MIN places of out[cap] are free; moves *i on.
  * Code points written; 0 with *i < s.len only when cap < NORM_STEP_MIN or everything up to *i vanished. */

@@ -32,14 +32,14 @@ static bool may_end(const struct norm_cp *text, uint32_t at, uint32_t n)
 struct walk {
     const struct norm_cp *text;
     uint32_t at, to, n;
-    uint32_t bits; /* words found within `to` */
+    uint32_t bits;  /* words found within `to` */
     uint32_t mixed; /* longest one beyond */
-    int32_t cost;  /* cheapest continuation */
-    uint32_t len;  /* its word */
+    int32_t cost;   /* cheapest continuation */
+    uint32_t len;   /* its word */
 };
 
-static inline void walk_trie(const struct lexicon *lx, uint32_t node, struct walk *w, const int32_t *best, int32_t discount,
-                      uint32_t unit)
+static inline void walk_trie(const struct lexicon *lx, uint32_t node, struct walk *w, const int32_t *best,
+                             int32_t discount, uint32_t unit)
 {
     for (uint32_t len = 1; node && len <= LEXICON_MAX_WORD; len++) {
         uint32_t end = w->at + len;
@@ -66,8 +66,8 @@ static uint32_t first_node(const struct lexicon *lx, const struct lexicon *built
     return lx == builtin ? root_child[lexicon_label(cp)] : lexicon_child(lx, 0, lexicon_label(cp));
 }
 
-void segment_run(const struct lexicon *user, const struct norm_cp *text, uint32_t from, uint32_t to, uint32_t n,
-                 uint32_t unit, struct segment *s)
+void segment_run(const struct lexicon *user, const struct norm_cp *text, uint32_t from, uint32_t to,
+                 uint32_t n, uint32_t unit, struct segment *s)
 {
     pthread_once(&root_once, fill_root);
     struct lexicon lx = lexicon_builtin();

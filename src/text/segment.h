@@ -19,8 +19,8 @@ struct segment {
  * Linear: every position looks at most LEXICON_MAX_WORD characters ahead. Thread-safe.
  * Source: the unigram path model of every Chinese dictionary segmenter (Sproat et al. 1996). No model of unknown
  * words: what it invents differs between a document and a question; character bigrams cover them. */
-void segment_run(const struct lexicon *user, const struct norm_cp *text, uint32_t from, uint32_t to, uint32_t n,
-                 uint32_t unit, struct segment *s);
+void segment_run(const struct lexicon *user, const struct norm_cp *text, uint32_t from, uint32_t to,
+                 uint32_t n, uint32_t unit, struct segment *s);
 
 /* Length of the longest word that begins at text[at], 0 when none: for words that begin outside a run. */
 uint32_t segment_longest(const struct lexicon *user, const struct norm_cp *text, uint32_t at, uint32_t n);

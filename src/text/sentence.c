@@ -6,7 +6,8 @@
 
 static bool is_space(uint32_t cp)
 {
-    return cp == ' ' || cp == '\t' || cp == '\n' || cp == '\r' || cp == '\f' || cp == '\v' || cp == 0x3000 || cp == 0xA0;
+    return cp == ' ' || cp == '\t' || cp == '\n' || cp == '\r' || cp == '\f' || cp == '\v' || cp == 0x3000 ||
+           cp == 0xA0;
 }
 
 static bool is_digit(uint32_t cp)
@@ -42,8 +43,9 @@ static bool is_closer(uint32_t cp)
 static size_t word_before(struct str s, size_t dot)
 {
     size_t i = dot;
-    while (i > 0 && dot - i < 24 && (is_ascii_letter((unsigned char)s.ptr[i - 1]) || s.ptr[i - 1] == '.' ||
-                                     is_digit((unsigned char)s.ptr[i - 1])))
+    while (i > 0 && dot - i < 24 &&
+           (is_ascii_letter((unsigned char)s.ptr[i - 1]) || s.ptr[i - 1] == '.' ||
+            is_digit((unsigned char)s.ptr[i - 1])))
         i--;
     return i;
 }
@@ -59,11 +61,12 @@ static bool is_one_of(const char *const *list, struct str w)
 /* `next` is the character that the text goes on with. */
 static bool is_abbreviation(struct str w, uint32_t next)
 {
-    static const char *const always[] = {"mr",   "mrs", "ms",  "dr",  "prof", "sr",   "jr",   "st",     "vs",   "cf",
-                                         "al",   "eds", "gen", "col", "sgt",  "capt", "lt",   "rev",    "hon",  "gov",
-                                         "sen",  "rep", "pres", "approx", "ca", "dept", "univ", NULL};
-    static const char *const with_number[] = {"no", "nos", "fig", "figs", "eq", "eqs", "sec", "ch",
-                                              "vol", "pp", "p",  "art", "ref", "refs", NULL};
+    static const char *const always[] = {"mr",  "mrs",  "ms",     "dr",  "prof", "sr",   "jr",
+                                         "st",  "vs",   "cf",     "al",  "eds",  "gen",  "col",
+                                         "sgt", "capt", "lt",     "rev", "hon",  "gov",  "sen",
+                                         "rep", "pres", "approx", "ca",  "dept", "univ", NULL};
+    static const char *const with_number[] = {"no",  "nos", "fig", "figs", "eq",  "eqs",  "sec", "ch",
+                                              "vol", "pp",  "p",   "art",  "ref", "refs", NULL};
     char low[8];
     if (w.len == 0 || w.len >= sizeof low)
         return false;
@@ -116,7 +119,8 @@ static bool begins_anew(struct str s, size_t i)
     uint32_t cp = peek(s, i), second = peek(s, i + 1);
     if (cp == '-' || cp == '*' || cp == '+')
         return i + 1 >= s.len || is_space(second);
-    if (cp == 0x2022 || cp == 0x25CF || cp == 0x25A0 || cp == 0x25AA || cp == 0xB7 || (cp >= 0x2460 && cp <= 0x2473))
+    if (cp == 0x2022 || cp == 0x25CF || cp == 0x25A0 || cp == 0x25AA || cp == 0xB7 ||
+        (cp >= 0x2460 && cp <= 0x2473))
         return true;
     size_t k = i;
     if (k < s.len && (s.ptr[k] == '(' || cp == 0xFF08))

@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 
-bool stopword_is(struct str normalised); /* simplified Chinese or unstemmed English, lower case. Thread-safe */
+bool stopword_is(
+    struct str normalised); /* simplified Chinese or unstemmed English, lower case. Thread-safe */
 
 #endif

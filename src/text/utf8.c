@@ -116,9 +116,9 @@ bool utf8_is_cjk(uint32_t cp)
         return true;
     return (cp >= 0x3400 && cp <= 0x4DBF) || (cp >= 0x3041 && cp <= 0x30FF && cp != 0x30A0 && cp != 0x30FB) ||
            (cp >= 0xAC00 && cp <= 0xD7A3) || cp == 0x3005 || cp == 0x3007 || (cp >= 0x3105 && cp <= 0x312F) ||
-           (cp >= 0x3131 && cp <= 0x318E) || (cp >= 0x31A0 && cp <= 0x31BF) || (cp >= 0x31F0 && cp <= 0x31FF) ||
-           cp <= 0x11FF || (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0xFF66 && cp <= 0xFFDC) ||
-           (cp >= 0x20000 && cp <= 0x323AF);
+           (cp >= 0x3131 && cp <= 0x318E) || (cp >= 0x31A0 && cp <= 0x31BF) ||
+           (cp >= 0x31F0 && cp <= 0x31FF) || cp <= 0x11FF || (cp >= 0xF900 && cp <= 0xFAFF) ||
+           (cp >= 0xFF66 && cp <= 0xFFDC) || (cp >= 0x20000 && cp <= 0x323AF);
 }
 
 size_t text_token_count(struct str s)

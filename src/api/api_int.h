@@ -1,0 +1,188 @@
+/* api/api_int.h - what the files of api/ share: the server's state, a request, how a route answers.
+ *
+ * A request belongs to one thread at a time: the I/O thread of its connection, or, between request_suspend and
+ * request_resume, the worker or writer that has it. */
+#ifndef RAGD_API_INT_H
+#define RAGD_API_INT_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/server.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/str.h"
+
+enum { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_OPTIONS = 16 };
+enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 21, N_STATUSES = 24 };
+
+struct request;
+struct route {
+    const char *pattern;   /* "/v1/collections/{c}": a segment in braces takes any value */
+    unsigned method;       /* one of HTTP_*; HEAD comes as GET */
+    uint32_t scopes;       /* any of these admits; 0: no key needed */
+    bool documents;        /* body up to max_body_bytes, else max_query_bytes */
+    void (*run)(struct request *rq); /* the whole request is there: replies, or suspends */
+};
+extern const struct route api_routes[N_ROUTES];
+
+struct key_state {
+    uint8_t digest[32];    /* SHA-256 of the secret */
+    pthread_mutex_t mu;    /* guards the bucket */
+    double tokens;
+    int64_t filled_ns;
+};
+
+struct api_metrics {
+    struct counter *queries[4][4];           /* [enum query_status][enum complexity], cache_hit none */
+    struct histogram *latency[STAGES + 2][4];/* [stage, or LATENCY_TOTAL, LATENCY_ADMISSION][complexity] */
+    struct gauge *concurrent;
+    struct counter *_Atomic http[N_ROUTES + 1][N_STATUSES]; /* route, last: none matched; made when first used */
+    struct gauge *connections;
+};
+enum query_status { QUERY_OK, QUERY_DEGRADED, QUERY_REJECTED, QUERY_ERROR };
+enum { LATENCY_TOTAL = STAGES, LATENCY_ADMISSION = STAGES + 1 };
+
+struct work {
+    struct request *rq;
+    void (*run)(struct request *rq);
+};
+enum { WORK_QUEUE = 64, MAX_WORKERS = 16, POOLED_REQUESTS = 256 };
+
+struct api {
+    struct api_options opt;
+    struct MHD_Daemon *daemon;
+    struct metrics *metrics, *own_metrics;
+    struct api_metrics m;
+    struct key_state *keys;
+    uint8_t local_digest[32];
+    uint16_t port;
+    int64_t started_ns, started_ms;
+    char id_prefix[17];             /* random hex of this start */
+    atomic_uint_fast64_t next_id;
+    atomic_int n_connections;
+    int hard_connections;           /* more are closed unanswered */
+    atomic_bool draining, was_ready;
+    struct buf console_csp;         /* Content-Security-Policy of the page */
+
+    pthread_mutex_t mu;             /* guards all below; taken last */
+    pthread_cond_t idle_cv;         /* n_requests or n_suspended fell to 0 */
+    int n_requests, n_suspended;
+    bool abandon;                   /* no request may be suspended any more */
+    struct request *pool;
+    uint32_t n_pooled;
+
+    pthread_mutex_t work_mu;
+    pthread_cond_t work_cv;
+    struct work work[WORK_QUEUE];
+    uint32_t work_at, work_n;
+    bool work_stop;
+    pthread_t workers[MAX_WORKERS];
+    uint32_t n_workers;
+};
+
+struct request {
+    struct api *api;
+    struct MHD_Connection *conn;
+    struct request *next;           /* in the pool */
+    struct arena arena;
+    struct buf body, out;
+    const struct route *route;      /* NULL: none matched */
+    unsigned method;
+    bool head;
+    struct str path[PATH_MAX_SEGMENTS]; /* decoded segments */
+    uint32_t n_path;
+    uint64_t limit, discarded;      /* of the body */
+    int64_t start_ns, ready_ns;     /* headers there; body there */
+
+    const struct api_key *key;      /* NULL: open server or local token */
+    uint32_t scopes;
+    char id[129];                   /* X-Request-Id */
+    char traceparent[56];           /* "" when none */
+    const char *origin;             /* allowed Origin for CORS, else NULL */
+    bool limited;
+    uint32_t rate_limit, rate_remaining, rate_reset_s;
+
+    unsigned status;                /* 0: no reply yet */
+    const char *content_type, *allow, *csp;
+    unsigned retry_after_s;
+    bool close;                     /* the connection ends after this answer */
+    bool suspended;                 /* written by the I/O thread only */
+    void (*finish)(struct request *rq); /* what runs on the I/O thread after the resume */
+    void *state;                    /* the route's own, in the arena */
+};
+
+/* ---- replies (reply.c): set status and body once ---------------------------------------------------------- */
+void reply_json(struct request *rq, unsigned status);  /* rq->out holds the JSON */
+/* Replaces rq->out by the error object. param and code may be NULL. */
+void reply_error(struct request *rq, unsigned status, const char *code, const char *param, const char *message);
+void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err); /* by the code's own status */
+unsigned status_of(rag_code rc);
+/* The error object's fields into `out`, for a reply or one result of a batch. */
+void error_json(struct buf *out, const char *request_id, unsigned status, const char *code, const char *param,
+                const char *message);
+enum MHD_Result reply_send(struct request *rq);
+
+/* ---- requests (request.c) --------------------------------------------------------------------------------- */
+struct request *request_new(struct api *api, struct MHD_Connection *conn);
+void request_done(struct request *rq);                 /* back to the pool */
+void request_begin(struct request *rq, const char *url, const char *method); /* route, guard, key; may reply */
+const char *request_header(struct request *rq, const char *name);            /* NULL when absent */
+/* Decoded query arguments by name (out[i].ptr NULL: absent). False: replied 400 (unknown name, bad encoding). */
+bool request_args(struct request *rq, const char *const *names, struct str *out, uint32_t n);
+bool percent_decode(struct arena *a, struct str raw, struct str *out); /* false: bad escape, NUL or not UTF-8 */
+/* Content-Type is `type`, or absent where that is allowed. False: replied 415. */
+bool request_is_json(struct request *rq);
+/* Hands the connection's time to another thread. False: the server is stopping, replied 503. */
+bool request_suspend(struct request *rq);
+void request_resume(struct request *rq, void (*finish)(struct request *rq)); /* gives rq back; any thread */
+
+/* ---- keys (auth.c) ---------------------------------------------------------------------------------------- */
+rag_code auth_init(struct api *api);
+void auth_clear(struct api *api);
+bool auth_host_ok(struct request *rq);                 /* false: replied 403 */
+bool auth_check(struct request *rq);                   /* key, scope, rate; false: replied 401, 403, 429 */
+bool auth_collection(struct request *rq, struct str name); /* false: replied 403 */
+bool auth_may_see(const struct request *rq, struct str name);
+bool auth_is_loopback(struct str host);
+
+/* ---- workers (work.c) ------------------------------------------------------------------------------------- */
+rag_code work_start(struct api *api, uint32_t n);
+void work_stop(struct api *api);
+/* Suspends rq and runs fn on a worker, which must end in request_resume or pass rq on. Replies 503 when full. */
+void work_submit(struct request *rq, void (*fn)(struct request *rq));
+
+/* ---- metrics (api_metrics.c) ------------------------------------------------------------------------------ */
+void api_metrics_init(struct api *api);
+void api_metrics_clear(struct api *api);
+void api_count_http(struct request *rq, unsigned status);
+void api_count_error(struct api *api, const char *type, const char *component);
+
+/* ---- routes ----------------------------------------------------------------------------------------------- */
+void route_query(struct request *rq);
+void route_search(struct request *rq);
+void route_collections(struct request *rq);
+void route_collection_get(struct request *rq);
+void route_collection_put(struct request *rq);
+void route_collection_delete(struct request *rq);
+void route_documents_post(struct request *rq);
+void route_documents_list(struct request *rq);
+void route_documents_delete(struct request *rq);
+void route_document_get(struct request *rq);
+void route_document_delete(struct request *rq);
+void route_versions(struct request *rq);
+void route_health(struct request *rq);
+void route_live(struct request *rq);
+void route_ready(struct request *rq);
+void route_startup(struct request *rq);
+void route_metrics(struct request *rq);
+void route_info(struct request *rq);
+void route_stats(struct request *rq);
+void route_config(struct request *rq);
+void route_page(struct request *rq);
+rag_code console_csp(struct buf *out);
+
+#endif

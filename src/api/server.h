@@ -1,0 +1,62 @@
+/* api/server.h - the HTTP server: routes, keys, limits, answers (docs: contract, section 2).
+ *
+ * Threads: one I/O thread per core owns its connections and answers queries to completion; a few workers parse and
+ * extract uploads; changes wait on the knowledge's writer. A connection that waits is suspended, and resumed by
+ * whoever finished its work. Offsets in every answer (start, end) are Unicode code points of the document's text. */
+#ifndef RAGD_API_SERVER_H
+#define RAGD_API_SERVER_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "obs/metrics.h"
+#include "pipeline/ask.h"
+
+enum api_scope { SCOPE_QUERY = 1, SCOPE_INGEST = 2, SCOPE_ADMIN = 4 };
+
+struct api_key {
+    const char *name;               /* for logs and metrics; never the secret */
+    const char *secret;
+    uint32_t scopes;                /* enum api_scope; ADMIN includes the others */
+    const char *const *collections; /* names the key may use; n 0: all */
+    uint32_t n_collections;
+    double rate_per_s;              /* token bucket of one second's worth (at least 1); 0: no limit */
+};
+
+/* Everything pointed to outlives the server. A 0 takes the default in brackets. */
+struct api_options {
+    const char *host;               /* name or address to listen on */
+    uint16_t port;                  /* 0: any free one, see api_port */
+    const struct pipeline *pipeline;
+    const struct api_key *keys;     /* none: open, and only on loopback */
+    uint32_t n_keys;
+    const char *const *cors_origins;/* "https://app.example"; "*": every origin */
+    uint32_t n_cors_origins;
+    const char *local_token;        /* of the data folder's LOCK: acts as admin; NULL: none */
+    uint32_t max_concurrent_queries;/* [1000] over it: 503 with Retry-After */
+    uint32_t max_connections;       /* [2 x queries + 1000] over it: 503 */
+    uint32_t io_threads;            /* [one per core] */
+    uint32_t workers;               /* [2] threads for uploads */
+    uint64_t max_body_bytes;        /* [64 MiB] documents */
+    uint64_t max_query_bytes;       /* [256 KiB] every other body */
+    const char *self_exe;           /* this program, for extraction in a child; NULL: only plain text is taken */
+    const char *version;            /* ["unknown"] for /v1/info */
+    const char *profile;            /* ["balanced"] */
+    void (*config_json)(void *ctx, struct buf *out); /* the effective configuration, one JSON value; NULL: {} */
+    void *config_ctx;
+    struct metrics *metrics;        /* NULL: one of its own */
+};
+
+struct api;
+
+/* Listens and serves. RAG_EINVAL: not loopback without keys, bad host. RAG_ECONFLICT: the address is taken.
+ * RAG_EREADONLY: no right to this port. RAG_ENOMEM, RAG_EIO. May raise the soft limit of open descriptors. */
+RAG_MUST_CHECK rag_code api_start(const struct api_options *opt, struct api **out, struct rag_err *err);
+uint16_t api_port(const struct api *api);
+/* Stops accepting, turns /health/ready to 503, lets requests in flight finish for up to drain_ms, then ends the
+ * rest (changes that the writer already has are always waited for), stops the threads and frees. NULL is fine.
+ * Call before the knowledge is closed. */
+void api_stop(struct api *api, uint32_t drain_ms);
+
+#endif

@@ -1,0 +1,96 @@
+/* daemon/config.h - one table of fields: file, environment and flags become a struct config.
+ *
+ * Everything about a field (default, range, help, environment name, where it shows) comes from its row in
+ * config_table.c. Precedence: default of the profile < file < first adopter's environment names < RAGD_...
+ * environment < flags. Not thread-safe; a loaded config is immutable and may be read by any thread. */
+#ifndef RAGD_DAEMON_CONFIG_H
+#define RAGD_DAEMON_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/status.h"
+#include "flow/profile.h"
+
+struct config_strings {
+    const char **items; /* NUL-terminated */
+    uint32_t n;
+};
+
+enum { SCOPE_QUERY = 1, SCOPE_INGEST = 2, SCOPE_ADMIN = 4 };
+struct config_key {
+    const char *name;
+    const char *key_env, *key_file; /* exactly one */
+    const char *secret;             /* NULL until config_resolve_keys */
+    uint32_t scopes;                /* SCOPE_ bits */
+    struct config_strings collections; /* none: all */
+    double rate_per_s;              /* 0: no limit */
+};
+struct config_keys {
+    struct config_key *items;
+    uint32_t n;
+};
+
+enum { CONFIG_MAX_FIELDS = 64 };
+enum config_origin_kind { ORIGIN_UNSET, ORIGIN_DEFAULT, ORIGIN_PROFILE, ORIGIN_FILE, ORIGIN_ENV, ORIGIN_FLAG };
+struct config_origin {
+    enum config_origin_kind kind;
+    uint32_t line, column; /* ORIGIN_FILE, from 1 */
+    const char *name;      /* ORIGIN_ENV: the variable; ORIGIN_FLAG: the flag */
+};
+
+struct config {
+    struct arena arena; /* every string below */
+    const char *file;   /* NULL: none was read */
+    const char *listen, *data, *profile_name, *log_level;
+    struct config_strings cors_origins;
+    struct config_keys keys;
+    uint32_t max_queries;
+    uint32_t max_connections; /* 0: config_connections() decides */
+    struct profile profile;
+    const char *rerank_provider;
+    uint32_t chunk_size_tokens, chunk_overlap_tokens;
+    const char *user_words_file; /* "": none */
+    uint32_t ingest_file_mb, ingest_text_mb, ingest_memory_mb, ingest_cpu_s, ingest_wall_ms;
+    struct config_origin origin[CONFIG_MAX_FIELDS]; /* by row of the table */
+    struct buf notes;   /* lines: environment names that are understood but not used */
+    uint32_t n_notes;
+};
+
+struct config_source {
+    const char *file;                 /* NULL: none */
+    const char *const *environment;   /* "NAME=value", NULL-terminated; NULL: none */
+    const char *listen, *data, *profile; /* flags; NULL: not given */
+};
+
+/* Lines that say what is wrong: "FILE:LINE:COLUMN: path: why: what to do". */
+struct config_report {
+    struct buf lines;
+    uint32_t n;
+};
+void config_report_init(struct config_report *r);
+void config_report_clear(struct config_report *r);
+
+/* Reads everything and reports every error at once. RAG_EINVAL: report has them. RAG_ENOTFOUND, RAG_EIO: the
+ * file cannot be read (reported too). RAG_ENOMEM. `out` must be cleared in every case. */
+RAG_MUST_CHECK rag_code config_load(const struct config_source *src, struct config *out, struct config_report *report);
+void config_clear(struct config *c); /* a zeroed config is fine */
+
+/* Reads each key's secret from its environment variable or file. RAG_EINVAL: reported. */
+RAG_MUST_CHECK rag_code config_resolve_keys(struct config *c, const char *const *environment, struct config_report *report);
+
+/* "HOST:PORT" or "[V6]:PORT" in parts. False: not of that form. */
+bool config_split_listen(const char *listen, char *host, size_t host_size, uint16_t *port);
+bool config_is_loopback(const char *host);
+uint32_t config_connections(const struct config *c); /* what the server accepts at most */
+
+/* Output. */
+void config_print_default(struct buf *out);                      /* commented YAML template */
+void config_print_effective(const struct config *c, struct buf *out); /* YAML with the origin of every value */
+/* {"file":..., "values":{path:{"value":..,"origin":..,"reloadable":..}}, "not_used":[..]}. No secrets. */
+void config_json(const struct config *c, struct buf *out);
+
+#endif

@@ -1,0 +1,46 @@
+/* daemon/config_int.h - the table and what config*.c share. */
+#ifndef RAGD_DAEMON_CONFIG_INT_H
+#define RAGD_DAEMON_CONFIG_INT_H
+
+#include "daemon/config.h"
+
+enum config_type {
+    CFG_STR,
+    CFG_ENUM,    /* CFG_STR out of `choices` */
+    CFG_U32,
+    CFG_F32,
+    CFG_U32X3,   /* [simple, medium, complex]; one number stands for all three */
+    CFG_STRS,
+    CFG_KEYS,
+    CFG_LATER,   /* a part that does not exist yet: setting it, or anything below it, is refused */
+};
+enum config_flags { CFG_LIVE = 1 }; /* re-read on SIGHUP */
+
+struct config_row {
+    const char *path;
+    enum config_type type;
+    size_t offset;             /* in struct config */
+    const char *def;           /* YAML text; NULL with by_profile */
+    const char *by_profile[4]; /* balanced, latency, throughput, cost */
+    double min, max;
+    unsigned flags;
+    const char *choices;       /* CFG_ENUM: "a|b|c"; after a second bar pair "||": known but not yet supported */
+    const char *help;
+};
+extern const struct config_row config_rows[];
+extern const uint32_t config_n_rows;
+
+extern const char *const config_profiles[4];
+
+/* Environment names of the first adopter. */
+struct config_foreign_env {
+    const char *name;
+    const char *path; /* NULL: of a part that does not exist yet */
+};
+extern const struct config_foreign_env config_foreign[];
+extern const uint32_t config_n_foreign;
+
+/* "RAGD_" and the path upper-cased, dots to underscores. */
+void config_env_name(const char *path, char *out, size_t size);
+
+#endif

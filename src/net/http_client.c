@@ -1,0 +1,161 @@
+#include "net/http_client.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_BODY = 256 << 20, CONNECT_MS = 5000 };
+
+struct http_client {
+    CURL *curl;
+    char base_url[300];
+    char authorization[300]; /* "" when there is none */
+    char error[CURL_ERROR_SIZE];
+};
+
+rag_code http_client_global_init(void)
+{
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? RAG_OK : RAG_ENOMEM;
+}
+
+rag_code http_client_new(const char *base_url, const char *bearer, struct http_client **out)
+{
+    struct http_client *c = mem_zalloc(MEM_MISC, sizeof *c);
+    if (!c)
+        return RAG_ENOMEM;
+    c->curl = curl_easy_init();
+    if (!c->curl) {
+        mem_free(MEM_MISC, c);
+        return RAG_ENOMEM;
+    }
+    snprintf(c->base_url, sizeof c->base_url, "%s", base_url);
+    if (bearer && *bearer)
+        snprintf(c->authorization, sizeof c->authorization, "Authorization: Bearer %s", bearer);
+    *out = c;
+    return RAG_OK;
+}
+
+void http_client_free(struct http_client *c)
+{
+    if (!c)
+        return;
+    curl_easy_cleanup(c->curl);
+    explicit_bzero(c->authorization, sizeof c->authorization);
+    mem_free(MEM_MISC, c);
+}
+
+void http_reply_init(struct http_reply *r)
+{
+    r->status = 0;
+    buf_init(&r->body, MEM_MISC);
+}
+
+void http_reply_clear(struct http_reply *r)
+{
+    buf_clear(&r->body);
+}
+
+static size_t take_body(char *data, size_t size, size_t n, void *ctx)
+{
+    struct buf *b = ctx;
+    size_t len = size * n;
+    if (b->len + len > MAX_BODY)
+        return 0; /* ends the transfer: CURLE_WRITE_ERROR */
+    buf_add(b, data, len);
+    return buf_failed(b) ? 0 : len;
+}
+
+static rag_code perform(struct http_client *c, const char *path, struct curl_slist *headers, uint32_t timeout_ms,
+                        struct http_reply *out, struct rag_err *err)
+{
+    struct buf url;
+    buf_init(&url, MEM_MISC);
+    buf_addf(&url, "%s%s", c->base_url, path);
+    buf_addc(&url, 0);
+    buf_reset(&out->body);
+    out->status = 0;
+    c->error[0] = 0;
+    if (buf_failed(&url)) {
+        buf_clear(&url);
+        return rag_err_set(err, RAG_ENOMEM, "%s: out of memory", c->base_url);
+    }
+    curl_easy_setopt(c->curl, CURLOPT_URL, url.ptr);
+    curl_easy_setopt(c->curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(c->curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+    curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->error);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &out->body);
+    CURLcode rc = curl_easy_perform(c->curl);
+    curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &out->status);
+    curl_easy_reset(c->curl); /* keeps the connection */
+    buf_clear(&url);
+    if (rc == CURLE_OK)
+        return RAG_OK;
+    if (rc == CURLE_WRITE_ERROR)
+        return rag_err_set(err, buf_failed(&out->body) ? RAG_ENOMEM : RAG_ETOOBIG, "%s: the answer is too large", c->base_url);
+    return rag_err_set(err, rc == CURLE_OPERATION_TIMEDOUT ? RAG_ETIMEOUT : RAG_EIO, "%s: %s", c->base_url,
+                       c->error[0] ? c->error : curl_easy_strerror(rc));
+}
+
+/* Adds a header; the list stays valid when memory is out (the request then fails for want of the header). */
+static struct curl_slist *with(struct curl_slist *l, const char *header)
+{
+    struct curl_slist *next = header[0] ? curl_slist_append(l, header) : l;
+    return next ? next : l;
+}
+
+rag_code http_client_send(struct http_client *c, const char *method, const char *path, const char *content_type,
+                          struct str body, uint32_t timeout_ms, struct http_reply *out, struct rag_err *err)
+{
+    char type[128] = "";
+    if (content_type)
+        snprintf(type, sizeof type, "Content-Type: %s", content_type);
+    struct curl_slist *h = with(with(with(NULL, c->authorization), type), "Expect:");
+    curl_easy_setopt(c->curl, CURLOPT_CUSTOMREQUEST, method);
+    if (body.ptr) {
+        curl_easy_setopt(c->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+        curl_easy_setopt(c->curl, CURLOPT_POSTFIELDS, body.ptr);
+    }
+    rag_code rc = perform(c, path, h, timeout_ms, out, err);
+    curl_slist_free_all(h);
+    return rc;
+}
+
+rag_code http_client_upload(struct http_client *c, const char *path, const struct http_part *parts, uint32_t n,
+                            uint32_t timeout_ms, struct http_reply *out, struct rag_err *err)
+{
+    curl_mime *mime = curl_mime_init(c->curl);
+    bool ok = mime != NULL;
+    for (uint32_t i = 0; i < n && ok; i++) {
+        curl_mimepart *p = curl_mime_addpart(mime);
+        ok = p && curl_mime_name(p, parts[i].name) == CURLE_OK &&
+             curl_mime_data(p, parts[i].data.ptr ? parts[i].data.ptr : "", parts[i].data.len) == CURLE_OK &&
+             (!parts[i].filename || curl_mime_filename(p, parts[i].filename) == CURLE_OK);
+    }
+    rag_code rc = RAG_ENOMEM;
+    if (ok) {
+        struct curl_slist *h = with(with(NULL, c->authorization), "Expect:");
+        curl_easy_setopt(c->curl, CURLOPT_MIMEPOST, mime);
+        rc = perform(c, path, h, timeout_ms, out, err);
+        curl_slist_free_all(h);
+    } else {
+        rag_err_set(err, rc, "%s: out of memory", c->base_url);
+    }
+    curl_mime_free(mime);
+    return rc;
+}
+
+void http_encode_segment(struct buf *out, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char ch = (unsigned char)s.ptr[i];
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || strchr("-_.~", ch))
+            buf_addc(out, (char)ch); /* strchr finds NUL too, which no segment holds */
+        else
+            buf_addf(out, "%%%02X", ch);
+    }
+}
