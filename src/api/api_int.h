@@ -119,7 +119,8 @@ struct request {
 void reply_json(struct request *rq, unsigned status);  /* rq->out holds the JSON */
 /* Replaces rq->out by the error object. param and code may be NULL. */
 void reply_error(struct request *rq, unsigned status, const char *code, const char *param, const char *message);
-void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err); /* by the code's own status */
+/* By the code's own status; one of 500 and up is logged and counted as an error of `component`. */
+void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err, const char *component);
 unsigned status_of(rag_code rc);
 /* The error object's fields into `out`, for a reply or one result of a batch. */
 void error_json(struct buf *out, const char *request_id, unsigned status, const char *code, const char *param,

@@ -49,12 +49,13 @@ void api_metrics_init(struct api *api)
     a->concurrent = metrics_gauge(m, "production_rag_concurrent_queries", "Queries being answered.", 1, NULL, 0);
     a->connections = metrics_gauge(m, "ragd_http_connections", "Open HTTP connections.", 1, NULL, 0);
     metrics_on_render(m, render_index, api);
-    if (api->own_metrics)
-        metrics_add_process(m);
+    metrics_add_process(m);
 }
 
 void api_metrics_clear(struct api *api)
 {
+    if (api->metrics)
+        metrics_off_render(api->metrics, render_index, api);
     metrics_free(api->own_metrics);
 }
 

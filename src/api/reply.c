@@ -103,7 +103,7 @@ void reply_error(struct request *rq, unsigned status, const char *code, const ch
     reply_json(rq, status);
 }
 
-void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err)
+void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err, const char *component)
 {
     unsigned status = status_of(rc);
     const char *code = rag_code_name(rc);
@@ -113,8 +113,7 @@ void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err)
     if (status >= 500) {
         log_warn("request failed", LOG_INT("status", status), LOG_STR("error", code),
                  LOG_STR("route", rq->route ? rq->route->pattern : ""), LOG_STR("why", err->msg), LOG_END);
-        if (status != 503)
-            api_count_error(rq->api, code, "api");
+        api_count_error(rq->api, code, component);
     }
 }
 

@@ -109,6 +109,9 @@ int cli_load_config(const char *command, const struct cli_common *common, struct
 
 static int open_folder(const char *command, struct cli_house *h)
 {
+    enum log_level level; /* a command's own output is enough: only what is wrong is logged beside it */
+    if (log_level_parse(h->cfg.log_level, &level) && level == LOG_INFO)
+        log_set_level(LOG_WARN);
     struct rag_err err = {0};
     rag_code rc = open_analyzer(&h->cfg, &h->analyzer, &err);
     if (!rc)
@@ -133,6 +136,10 @@ int cli_house_open(const char *command, const struct cli_common *common, bool mu
     }
     struct rag_err err = {0};
     rag_code rc = data_lock_take(h->cfg.data, &h->lock, &h->holder, &err);
+    for (int i = 0; rc == RAG_ECONFLICT && !h->holder.address[0] && i < 50; i++) {
+        usleep(100000); /* a server about to listen has no address yet; a short command is soon gone */
+        rc = data_lock_take(h->cfg.data, &h->lock, &h->holder, &err);
+    }
     if (rc == RAG_ECONFLICT && h->holder.address[0]) {
         h->remote = true;
         h->lock.fd = -1;

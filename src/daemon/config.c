@@ -422,6 +422,8 @@ static bool check_origins(struct loader *l, const yaml_node_t *n, const struct c
     for (uint32_t i = 0; i < s->n; i++) {
         const char *o = s->items[i];
         size_t scheme = strncmp(o, "https://", 8) == 0 ? 8 : strncmp(o, "http://", 7) == 0 ? 7 : 0;
+        if (strcmp(o, "*") == 0)
+            continue;
         bool ok = scheme && o[scheme] && !strpbrk(o + scheme, "/?#@ \\*");
         for (const char *p = o; *p && ok; p++)
             ok = !isupper((unsigned char)*p);
@@ -859,6 +861,9 @@ static void check_together(struct loader *l)
     if (c->chunk_overlap_tokens * 2 > c->chunk_size_tokens)
         complain(l, NULL, "chunking.overlap_tokens: %u is more than half of chunking.size_tokens (%u): lower it",
                  c->chunk_overlap_tokens, c->chunk_size_tokens);
+    for (uint32_t i = 0; i < c->cors_origins.n && c->keys.n == 0; i++)
+        if (strcmp(c->cors_origins.items[i], "*") == 0)
+            complain(l, NULL, "cors_origins: '*' without a key lets every web page read the documents: name the origins or add auth.keys");
     if (c->keys.n == 0 && config_split_listen(c->listen, host, sizeof host, &port) && !config_is_loopback(host))
         complain(l, NULL, "listen: %s is beyond loopback and there is no key: add auth.keys or listen on 127.0.0.1", c->listen);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/server.h" /* enum api_scope */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/status.h"
@@ -20,12 +21,11 @@ struct config_strings {
     uint32_t n;
 };
 
-enum { SCOPE_QUERY = 1, SCOPE_INGEST = 2, SCOPE_ADMIN = 4 };
 struct config_key {
     const char *name;
     const char *key_env, *key_file; /* exactly one */
     const char *secret;             /* NULL until config_resolve_keys */
-    uint32_t scopes;                /* SCOPE_ bits */
+    uint32_t scopes;                /* enum api_scope */
     struct config_strings collections; /* none: all */
     double rate_per_s;              /* 0: no limit */
 };
@@ -85,6 +85,8 @@ RAG_MUST_CHECK rag_code config_resolve_keys(struct config *c, const char *const 
 /* "HOST:PORT" or "[V6]:PORT" in parts. False: not of that form. */
 bool config_split_listen(const char *listen, char *host, size_t host_size, uint16_t *port);
 bool config_is_loopback(const char *host);
+/* Are all values equal, those that SIGHUP takes over left out? */
+bool config_same_but_live(const struct config *a, const struct config *b);
 uint32_t config_connections(const struct config *c); /* what the server accepts at most */
 
 /* Output. */

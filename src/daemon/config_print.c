@@ -222,3 +222,19 @@ void config_json(const struct config *c, struct buf *out)
     }
     buf_addz(out, "]}");
 }
+
+bool config_same_but_live(const struct config *a, const struct config *b)
+{
+    struct buf x, y;
+    buf_init(&x, MEM_MISC);
+    buf_init(&y, MEM_MISC);
+    for (uint32_t r = 0; r < config_n_rows; r++)
+        if (!(config_rows[r].flags & CFG_LIVE)) {
+            value(&x, a, &config_rows[r]);
+            value(&y, b, &config_rows[r]);
+        }
+    bool same = str_eq(buf_str(&x), buf_str(&y));
+    buf_clear(&x);
+    buf_clear(&y);
+    return same;
+}

@@ -4,8 +4,8 @@
  *      order and not in the other;
  *   3. UTF-8: all of it, or nearly (a few damaged bytes become U+FFFD);
  *   4. the charset that an html page declares;
- *   5. GB18030: every sequence well formed, and at least half of the pairs in the rows that Chinese text uses
- *      (GB 2312 hanzi and punctuation) - Western text has accented letters next to ASCII ones, which are no pairs;
+ *   5. GB18030: every sequence well formed, and at least 70 % of the pairs in the rows that Chinese text uses
+ *      (GB 2312 hanzi and punctuation) - Western text has accented letters next to ASCII ones, which are no pairs, or lone ones;
  *   6. windows-1252, which fits everything. */
 #include <ctype.h>
 #include <unicode/ucnv.h>
@@ -28,6 +28,8 @@ static bool plain_byte(unsigned char c)
 
 void text_clean(struct buf *out, struct str s)
 {
+    if (s.len == 0)
+        return;
     size_t i = 0, from = 0; /* s[from, i) is clean and not yet copied */
     while (i < s.len) {
         unsigned char c = (unsigned char)s.ptr[i];
@@ -157,11 +159,13 @@ static bool gb18030_fits(struct str s)
         }
         if (!between(p[i + 1], 0x40, 0xFE) || p[i + 1] == 0x7F)
             return false;
+        bool inside_word = i > 0 && isalpha(p[i - 1]) && p[i - 1] < 0x80 && i + 2 < s.len && p[i + 2] < 0x80 &&
+                           isalpha(p[i + 2]); /* the two middle letters of a German word */
         pairs++;
-        usual += p[i + 1] >= 0xA1 && (between(p[i], 0xB0, 0xF7) || between(p[i], 0xA1, 0xA9));
+        usual += !inside_word && p[i + 1] >= 0xA1 && (between(p[i], 0xB0, 0xF7) || between(p[i], 0xA1, 0xA9));
         i += 2;
     }
-    return usual * 2 >= pairs;
+    return usual * 10 >= pairs * 7;
 }
 
 /* The value after "charset=" in the first 2 KiB, as a C string. */
@@ -236,7 +240,7 @@ static bool looks_binary(struct str s)
         bad += c < 0x20 && !strchr("\t\n\v\f\r\x1b", c);
         bad += c == 0;
     }
-    return bad * 20 > n;
+    return bad > 4 && bad * 20 > n;
 }
 
 static bool starts(struct str s, const char *lit, size_t n)

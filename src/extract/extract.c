@@ -103,7 +103,7 @@ rag_code extract_bytes(enum extract_format f, struct str bytes, const char *name
         rc = charset_decode(bytes, f == FORMAT_HTML, &text, &why);
         if (rc)
             goto done;
-        bytes = buf_str(&text);
+        bytes = buf_slice(&text, 0, text.len);
     }
     rc = run(f, &w, bytes);
     docw_title(&w, first_h1(out));

@@ -16,6 +16,12 @@ enum {
     EXTRACT_MAX_JSON_VALUES = 4 << 20,
 };
 
+/* Part of a buffer; defined for an empty one too, whose pointer is NULL. */
+static inline struct str buf_slice(const struct buf *b, size_t off, size_t len)
+{
+    return len ? str_make(b->ptr + off, len) : STR_LIT("");
+}
+
 /* Appends blocks to a document. Errors are sticky in rc (RAG_ENOMEM, RAG_ETOOBIG): after one every call does
  * nothing, and loops over input test rc. */
 struct doc_writer {

@@ -149,9 +149,17 @@ static size_t numbers_in(const struct layout *l, size_t from, size_t to)
     return n;
 }
 
-static bool are_names(const struct layout *l, size_t from, size_t to)
+static bool is_year(struct str s)
+{
+    return s.len == 4 && (memcmp(s.ptr, "19", 2) == 0 || memcmp(s.ptr, "20", 2) == 0) &&
+           s.ptr[2] >= '0' && s.ptr[2] <= '9' && s.ptr[3] >= '0' && s.ptr[3] <= '9';
+}
+
+static bool are_names(const struct grid *g, const struct layout *l, size_t from, size_t to)
 {
     size_t numbers = numbers_in(l, from, to), below_end = to < l->n ? row_end(l, to) : to;
+    for (size_t i = from; i < to; i++) /* years name columns */
+        numbers -= l->cells[i].kind == CELL_NUMBER && is_year(cell_str(g, l->cells + i));
     if (numbers * 2 > to - from || l->cells[from].kind == CELL_NUMBER)
         return false;
     for (size_t i = from; i < to; i++)
@@ -182,7 +190,7 @@ static uint32_t header_last_row(const struct layout *l, size_t first, size_t end
 }
 
 /* want: as grid_emit_table's header. */
-static void find_header(struct layout *l, int want)
+static void find_header(const struct grid *g, struct layout *l, int want)
 {
     size_t widest = 0, i = 0;
     int seen = 0;
@@ -199,7 +207,7 @@ static void find_header(struct layout *l, int want)
     size_t end = row_end(l, i);
     uint32_t last = l->cells[i].row;
     if (want < 0) {
-        if (end >= l->n || !are_names(l, i, end))
+        if (end >= l->n || !are_names(g, l, i, end))
             return;
         last = header_last_row(l, i, end);
     } else {
@@ -214,7 +222,7 @@ static void find_header(struct layout *l, int want)
 /* Appends " / value" to the name of a column unless the name ends with it already. */
 static void name_add(struct buf *b, size_t start, struct str v)
 {
-    struct str have = str_make(b->ptr + start, b->len - start);
+    struct str have = buf_slice(b, start, b->len - start);
     if (v.len > MAX_NAME)
         v.len = utf8_floor(v, MAX_NAME);
     if (v.len == 0 || (have.len >= v.len && memcmp(have.ptr + have.len - v.len, v.ptr, v.len) == 0))
@@ -260,7 +268,7 @@ static rag_code build_names(const struct grid *g, struct layout *l)
     if (buf_failed(&l->name_bytes))
         goto done;
     for (uint32_t c = 0; c < l->n_cols; c++)
-        l->names[c] = str_make(l->name_bytes.ptr + off[c], off[c + 1] - off[c]);
+        l->names[c] = buf_slice(&l->name_bytes, off[c], off[c + 1] - off[c]);
     rc = RAG_OK;
 done:
     mem_free(MEM_EXTRACT, rows);
@@ -281,7 +289,7 @@ static rag_code layout_init(struct layout *l, struct grid *g, int header)
     *l = (struct layout){.n = grid_cell_count(g), .n_merges = g->merges.len / sizeof(struct grid_merge)};
     buf_init(&l->name_bytes, MEM_EXTRACT);
     buf_init(&l->active, MEM_EXTRACT);
-    if (g->unsorted)
+    if (g->unsorted && l->n)
         qsort(g->cells.ptr, l->n, sizeof(struct grid_cell), by_place);
     if (l->n_merges)
         qsort(g->merges.ptr, l->n_merges, sizeof(struct grid_merge), by_first_row);
@@ -294,7 +302,7 @@ static rag_code layout_init(struct layout *l, struct grid *g, int header)
     l->carry = mem_zalloc(MEM_EXTRACT, l->n_cols * sizeof *l->carry);
     if (!l->names || !l->carry)
         return RAG_ENOMEM;
-    find_header(l, header);
+    find_header(g, l, header);
     return l->has_names ? build_names(g, l) : RAG_OK;
 }
 

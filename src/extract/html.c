@@ -332,6 +332,10 @@ static void add_words(struct buf *b, const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         bool space = s[i] == ' ' || (s[i] >= 9 && s[i] <= 13);
+        if (s[i] == '\xC2' && i + 1 < n && s[i + 1] == '\xA0') { /* &nbsp; */
+            space = true;
+            i++;
+        }
         if (!space)
             buf_addc(b, s[i]);
         else if (b->len && b->ptr[b->len - 1] != ' ' && b->ptr[b->len - 1] != '\n')

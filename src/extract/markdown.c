@@ -427,7 +427,7 @@ rag_code extract_markdown(struct doc_writer *w, struct str s)
     drop_comments(front_matter(w, s), &plain);
     if (buf_failed(&plain))
         docw_fail(w, RAG_ENOMEM, "out of memory");
-    m.s = buf_str(&plain);
+    m.s = buf_slice(&plain, 0, plain.len);
     for (struct str line; !w->rc && line_next(&m, &line);)
         one_line(&m, line);
     para_flush(&m);

@@ -133,7 +133,7 @@ static struct span keep(struct book *b, struct str s)
 
 static struct str name_of(const struct book *b, struct span s)
 {
-    return str_make(b->names.ptr + s.off, s.len);
+    return buf_slice(&b->names, s.off, s.len);
 }
 
 static void add_item(struct book *b, struct buf *list, const void *item, size_t size, size_t max, const char *what)
@@ -296,7 +296,7 @@ static void cell_end(struct part *p)
             docw_fail(b->w, RAG_EFORMAT, "row %u: no such shared string", p->row);
         else
             grid_add(&b->grid, b->w, p->row, p->col, CELL_TEXT,
-                     str_make(b->string_bytes.ptr + strings[i].off, strings[i].len));
+                     buf_slice(&b->string_bytes, strings[i].off, strings[i].len));
     } else if (strcmp(p->type, "b") == 0) {
         grid_add(&b->grid, b->w, p->row, p->col, CELL_NUMBER, str_of(str_eqz(s, "1") ? "TRUE" : "FALSE"));
     } else if (strcmp(p->type, "str") == 0 || strcmp(p->type, "inlineStr") == 0) {

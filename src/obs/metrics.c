@@ -213,6 +213,15 @@ void metrics_on_render(struct metrics *m, void (*fn)(void *ctx), void *ctx)
     m->hooks[m->n_hooks++].ctx = ctx;
 }
 
+void metrics_off_render(struct metrics *m, void (*fn)(void *ctx), void *ctx)
+{
+    for (uint32_t i = 0; i < m->n_hooks; i++)
+        if (m->hooks[i].fn == fn && m->hooks[i].ctx == ctx) {
+            m->hooks[i] = m->hooks[--m->n_hooks];
+            return;
+        }
+}
+
 /* ---- text ---------------------------------------------------------------------------------------------- */
 
 enum metrics_format metrics_accept(struct str accept)
@@ -365,5 +374,6 @@ static void process_render(void *ctx)
 
 void metrics_add_process(struct metrics *m)
 {
+    metrics_off_render(m, process_render, m);
     metrics_on_render(m, process_render, m);
 }

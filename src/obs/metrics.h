@@ -78,7 +78,9 @@ double histogram_quantile(const struct histogram *const *h, uint32_t n, double q
 
 /* Called at the start of each metrics_render, to set what is only read then. At most 8. Before threads start. */
 void metrics_on_render(struct metrics *m, void (*fn)(void *ctx), void *ctx);
-/* Adds process_* (resident and virtual memory, CPU time, descriptors, threads, start time), read from /proc. */
+void metrics_off_render(struct metrics *m, void (*fn)(void *ctx), void *ctx); /* after the last render */
+/* Adds process_* (resident and virtual memory, CPU time, descriptors, threads, start time), read from /proc.
+ * Once, however often it is called. */
 void metrics_add_process(struct metrics *m);
 
 enum metrics_format { METRICS_PROMETHEUS, METRICS_OPENMETRICS };

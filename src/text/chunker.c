@@ -139,7 +139,7 @@ static void chunk_write(struct chunker *c, uint32_t start, uint32_t end, uint32_
         start++;
     while (end > start && is_space(c->text.ptr[end - 1]))
         end--;
-    if (start == end)
+    if (start >= end)
         return;
     struct text_chunk ch = {start, end, path_len ? path_off : 0, path_len};
     buf_add(&c->out->chunks, &ch, sizeof ch);
@@ -168,6 +168,8 @@ static void chunk_open(struct chunker *c, uint32_t start)
         c->tokens = (uint32_t)text_token_count(slice(c, c->lead, start));
         c->lead = UINT32_MAX;
     }
+    while (c->start < c->text.len && is_space(c->text.ptr[c->start])) /* so that overlap never goes back to it */
+        c->start++;
 }
 
 /* Closes the chunk and opens the next with the last sentences that fit in the overlap and leave room for `tokens`. */
@@ -314,7 +316,8 @@ static void put_long_table(struct chunker *c, const struct text_block *b)
             off = (uint32_t)h->len;
             if (!buf_reserve(h, c->section_len))
                 return;
-            buf_add(h, h->ptr + c->section_off, c->section_len);
+            if (c->section_len)
+                buf_add(h, h->ptr + c->section_off, c->section_len);
             path_add(c, off, slice(c, b->start, head));
             len = (uint32_t)h->len - off;
         }
@@ -357,7 +360,7 @@ static void put_record(struct chunker *c, const struct text_block *b)
     chunk_close(c);
     c->lead = UINT32_MAX;
     uint32_t off = (uint32_t)c->out->headings.len;
-    path_add(c, off, str_make(c->doc->labels.ptr + b->label_off, b->label_len));
+    path_add(c, off, b->label_len ? str_make(c->doc->labels.ptr + b->label_off, b->label_len) : STR_LIT(""));
     if (b->row) {
         int n = snprintf(row, sizeof row, "row %u", b->row);
         path_add(c, off, str_make(row, (size_t)n));

@@ -1,0 +1,7 @@
+#include "extract_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    extract_fuzz(FORMAT_CSV, data, size);
+    return 0;
+}

@@ -1,0 +1,550 @@
+#include <archive.h>
+#include <archive_entry.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "extract/extract.h"
+#include "extract/extract_int.h"
+#include "extract/number_format.h"
+#include "test.h"
+#include "text/utf8.h"
+
+/* This program is also its own extracting child, and three that misbehave. */
+__attribute__((constructor)) static void be_the_child(int argc, char **argv)
+{
+    if (argc < 4 || strcmp(argv[1], "extract-child") != 0)
+        return;
+    if (strcmp(argv[3], "die") == 0)
+        raise(SIGKILL);
+    if (strcmp(argv[3], "hang") == 0)
+        sleep(60);
+    if (strcmp(argv[3], "lie") == 0) {
+        char reply[48 + 6] = "RGX1";
+        reply[16] = 6; /* six bytes of text that are no UTF-8 */
+        memset(reply + 48, 0xFF, 6);
+        _exit(write(1, reply, sizeof reply) == sizeof reply ? 0 : 1);
+    }
+    if (strcmp(argv[3], "babble") == 0)
+        for (char b[4096] = "x"; write(1, b, sizeof b) > 0;)
+            ;
+    exit(extract_child_main(argc, argv));
+}
+
+static struct text_doc doc;
+static struct rag_err err;
+
+static rag_code extract(enum extract_format f, const char *bytes, size_t n, const char *name)
+{
+    text_doc_clear(&doc);
+    text_doc_init(&doc);
+    err = (struct rag_err){0};
+    return extract_bytes(f, str_make(bytes, n), name, &extract_default_limits, &doc, &err);
+}
+
+static size_t n_blocks(void)
+{
+    return doc.blocks.len / sizeof(struct text_block);
+}
+
+static const struct text_block *block(size_t i)
+{
+    return (const struct text_block *)(const void *)doc.blocks.ptr + i;
+}
+
+/* All blocks as lines "kind[level or row, label] text", line ends inside shown as '/'. */
+static struct str show(void)
+{
+    static struct buf b;
+    static const char *const kinds[] = {"H", "P", "L", "C", "T", "R"};
+    buf_init(&b, MEM_MISC);
+    for (size_t i = 0; i < n_blocks(); i++) {
+        const struct text_block *k = block(i);
+        buf_addz(&b, kinds[k->kind]);
+        if (k->level || k->row)
+            buf_addf(&b, "%u", k->level ? k->level : k->row);
+        if (k->label_len)
+            buf_addf(&b, "[%.*s]", (int)k->label_len, doc.labels.ptr + k->label_off);
+        buf_addc(&b, ' ');
+        for (uint32_t c = k->start; c < k->end; c++)
+            buf_addc(&b, doc.text.ptr[c] == '\n' ? '/' : doc.text.ptr[c]);
+        buf_addc(&b, '\n');
+    }
+    return buf_str(&b);
+}
+
+static void check(enum extract_format f, const char *in, const char *want)
+{
+    rag_code rc = extract(f, in, strlen(in), "dir/file.x");
+    if (rc)
+        print_error("%s\n", err.msg);
+    CHECK_OK(rc);
+    struct str s = show();
+    CHECK_STR(s, want);
+    free((void *)(uintptr_t)s.ptr);
+    text_doc_clear(&doc);
+}
+
+TEST(formats_by_name)
+{
+    CHECK_EQ(extract_format_of("a/b.MD"), FORMAT_MARKDOWN);
+    CHECK_EQ(extract_format_of("fees.tsv"), FORMAT_CSV);
+    CHECK_EQ(extract_format_of("x.tar.gz"), FORMAT_UNKNOWN);
+    CHECK_EQ(extract_format_of("dir.md/readme"), FORMAT_UNKNOWN);
+    CHECK_EQ(extract_format_of(".md"), FORMAT_UNKNOWN);
+    CHECK_EQ(extract_format_by_name(STR_LIT("xlsx")), FORMAT_XLSX);
+    CHECK_EQ(extract_format_by_name(STR_LIT("unknown")), FORMAT_UNKNOWN);
+    CHECK(strcmp(extract_format_name(FORMAT_JSONL), "jsonl") == 0);
+}
+
+TEST(plain_text)
+{
+    check(FORMAT_TEXT, "", "");
+    check(FORMAT_TEXT, "one\ntwo\r\n\r\n  three  \n\n\n", "P one/two\nP three\n");
+    check(FORMAT_TEXT, "第一章 总则\n本办法适用。\n\n（一）范围\n全行。", "H1 第一章 总则\nP 本办法适用。\nH3 （一）范围\nP 全行。\n");
+    check(FORMAT_TEXT, "三、请按时还款。", "P 三、请按时还款。\n");
+    check(FORMAT_TEXT, "a\x01" "b\x7f\xEF\xBB\xBF" "c", "P abc\n");
+}
+
+TEST(markdown)
+{
+    check(FORMAT_MARKDOWN, "# 白金卡 #\ntext\nmore\n\nSub\n---\n- a\n  b\n* c\n1. d\n", "H1 白金卡\nP text/more\nH2 Sub\nL - a/b\nL - c\nL 1. d\n");
+    check(FORMAT_MARKDOWN, "a **bold** _it_ `x*y` [link](http://u \"t\") ![pic](p.png) [r][ref] <b>b</b> snake_case_x 2 * 3 \\*\n\n[ref]: http://x\n",
+          "P a bold it x*y link pic r b snake_case_x 2 * 3 *\n");
+    check(FORMAT_MARKDOWN, "x <!-- no\nno --> y\n```c\n<!-- yes -->\n  # code\n```\nz", "P x  y\nC <!-- yes -->/  # code\nP z\n");
+    check(FORMAT_MARKDOWN, "| 卡种 | 年费 |\n|---|--:|\n| **白金卡** | 3600元 |\n| 金卡 | |\nend",
+          "T 卡种 | 年费/卡种: 白金卡; 年费: 3600元/卡种: 金卡\nP end\n");
+    check(FORMAT_MARKDOWN, "> quote\n> more\n\n    code\n      x\n", "P quote/more\nC code/  x\n");
+    check(FORMAT_MARKDOWN, "***\n****a\n[[[[x](", "P ****a/[[[[x](\n");
+    CHECK_OK(extract(FORMAT_MARKDOWN, "---\ntitle: \"Fees\"\nx: y\n---\n# H\n", 35, "a.md"));
+    CHECK_STR(buf_str(&doc.title), "Fees");
+    CHECK_OK(extract(FORMAT_MARKDOWN, "# H\ntext", 8, "a.md"));
+    CHECK_STR(buf_str(&doc.title), "H");
+    CHECK_OK(extract(FORMAT_MARKDOWN, "text", 4, "/x/fees 2024.md"));
+    CHECK_STR(buf_str(&doc.title), "fees 2024");
+    text_doc_clear(&doc);
+}
+
+TEST(html)
+{
+    check(FORMAT_HTML,
+          "<html><head><title>T &amp; x</title><style>no</style></head><body><nav>menu</nav><h1>Head</h1><p>a <b>b</b>\n c"
+          "<ul><li>one<li>two<ol><li>x</ol></ul><pre>  int x;\n y</pre><script>no()</script><footer>no</footer>end</body>",
+          "H1 Head\nP a b c\nL - one\nL - two\nL 1. x\nC   int x;/ y\nP end\n");
+    CHECK_OK(extract(FORMAT_HTML, "<title>A\n B</title><p>x", 23, "f.html"));
+    CHECK_STR(buf_str(&doc.title), "A B");
+    check(FORMAT_HTML,
+          "<table><tr><th rowspan=2>卡种<th colspan=2>年费<tr><th>主卡<th>附属卡<tr><td rowspan=2>白金卡<td>3600元<td>2000元"
+          "<tr><td>再议<td>无</table>",
+          "T 卡种 | 年费 / 主卡 | 年费 / 附属卡/卡种: 白金卡; 年费 / 主卡: 3600元; 年费 / 附属卡: 2000元/卡种: 白金卡; 年费 / 主卡: 再议; 年费 / 附属卡: 无\n");
+    check(FORMAT_HTML, "<form><p>all in a form</form>", "P all in a form\n");
+    check(FORMAT_HTML, "<table><tr><td><p>layout<p>more</table>", "P layout more\n");
+    check(FORMAT_HTML, "&nbsp;&lt;x&gt; &unknown; &#x5e74;", "P <x> &unknown; 年\n");
+}
+
+TEST(csv)
+{
+    check(FORMAT_CSV, "卡种,年费,备注\n白金卡,3600元,\n\"金,卡\",\"a\"\"b\nc\",x\n", "R2 卡种: 白金卡/年费: 3600元\nR3 卡种: 金,卡/年费: a\"b c/备注: x\n");
+    check(FORMAT_CSV, "a;b\n1,5;2\n\n2,5;3\n", "R2 a: 1,5/b: 2\nR4 a: 2,5/b: 3\n");
+    check(FORMAT_CSV, "1\t2\n3\t4\n", "R1 A: 1/B: 2\nR2 A: 3/B: 4\n");
+    check(FORMAT_CSV, "Fee table 2024,,\nname,fee,note\nGold,1,x\n", "P Fee table 2024\nR3 name: Gold/fee: 1/note: x\n");
+    check(FORMAT_CSV, "q,,2023,2024\na,z,1,2\n", "R2 q: a/B: z/2023: 1/2024: 2\n");
+    CHECK_EQ(extract(FORMAT_CSV, "a,b\n\"x", 6, "f.csv"), RAG_EFORMAT);
+}
+
+TEST(json)
+{
+    check(FORMAT_JSON, "[{\"q\":\"年费多少?\",\"a\":\"3600元\",\"n\":null,\"t\":[\"x\",\"y\"],\"d\":{\"e\":[{\"f\":1.5}]}},{}]",
+          "R1 q: 年费多少?/a: 3600元/t: x, y/d.e[0].f: 1.5\n");
+    check(FORMAT_JSON, "{\"title\":\"T\",\"ok\":true,\"fees\":{\"main\":3600,\"x\":{\"y\":0.1}},\"cards\":[{\"id\":1},{\"id\":2}]}",
+          "P title: T/ok: true\nH1 fees\nP fees.main: 3600/fees.x.y: 0.1\nR1[cards] id: 1\nR2[cards] id: 2\n");
+    check(FORMAT_JSONL, "{\"a\":1}\n\n{\"a\":\"x\\u0000\\ny\"}\n", "R1 a: 1\nR3 a: x y\n");
+    CHECK_EQ(extract(FORMAT_JSON, "{\"a\":", 5, "f"), RAG_EFORMAT);
+    CHECK_EQ(extract(FORMAT_JSON, "", 0, "f"), RAG_EFORMAT);
+    CHECK_EQ(extract(FORMAT_JSONL, "{}\n{]", 5, "f"), RAG_EFORMAT);
+    CHECK(strstr(err.msg, "line 2"));
+}
+
+TEST(deep_or_huge_json_is_refused_before_it_is_built)
+{
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    for (int i = 0; i < 100000; i++)
+        buf_addc(&b, '[');
+    CHECK_EQ(extract(FORMAT_JSON, b.ptr, b.len, "f"), RAG_ETOOBIG);
+    CHECK_EQ(extract(FORMAT_JSONL, b.ptr, b.len, "f"), RAG_ETOOBIG);
+    buf_reset(&b);
+    buf_addc(&b, '[');
+    for (int i = 0; i < 5000000; i++)
+        buf_addz(&b, "0,");
+    buf_addz(&b, "0]");
+    CHECK_EQ(extract(FORMAT_JSON, b.ptr, b.len, "f"), RAG_ETOOBIG);
+    buf_clear(&b);
+}
+
+static void check_charset(const char *bytes, size_t n, const char *want)
+{
+    struct buf out;
+    buf_init(&out, MEM_TEXT);
+    CHECK_OK(charset_decode(str_make(bytes, n), false, &out, &err));
+    CHECK_STR(buf_str(&out), want);
+    buf_clear(&out);
+}
+#define CHECK_CHARSET(lit, want) check_charset(lit, sizeof lit - 1, want)
+
+TEST(charsets)
+{
+    CHECK_CHARSET("", "");
+    CHECK_CHARSET("\xEF\xBB\xBF" "a", "a");
+    CHECK_CHARSET("\xFF\xFE" "a\0\x74\x5e", "a年");
+    CHECK_CHARSET("\xFE\xFF" "\0a\x5e\x74", "a年");
+    CHECK_CHARSET("a\0b\0c\0\r\0\n\0d\0", "abc\nd");
+    CHECK_CHARSET("\x74\x5e\x39\x8d\x0a\0\x74\x5e\x39\x8d", "年费\n年费");           /* UTF-16LE without a mark */
+    CHECK_CHARSET("\xc4\xea\xb7\xd1 3600 \xd4\xaa", "年费 3600 元");                  /* GBK */
+    CHECK_CHARSET("\xb0\xd7\xbd\xf0\xbf\xa8\x81\x30\x81\x30", "白金卡");              /* a four-byte sequence: U+0080 */
+    CHECK_CHARSET("年费是每年收取的费用主卡和附属卡分别计算金额\xff。", "年费是每年收取的费用主卡和附属卡分别计算金额\xEF\xBF\xBD。");
+    CHECK_CHARSET("caf\xe9 au lait \x80 5", "café au lait € 5");
+    CHECK_CHARSET("Gr\xf6\xdf" "e", "Größe");
+    CHECK_CHARSET("f\xfcr die Gr\xf6\xdf" "e", "für die Größe");
+    const char page[] = "<meta charset=\"big5\"><p>\xa6\x7e\xb6\x4f";
+    CHECK_OK(extract(FORMAT_HTML, page, sizeof page - 1, "f"));
+    CHECK_STR(buf_str(&doc.text), "年費");
+    char binary[256];
+    for (int i = 0; i < 256; i++)
+        binary[i] = (char)(i % 32);
+    CHECK_EQ(extract(FORMAT_TEXT, binary, sizeof binary, "f"), RAG_EFORMAT);
+    text_doc_clear(&doc);
+}
+
+static void check_number(double v, const char *code, const char *want)
+{
+    struct buf b;
+    buf_init(&b, MEM_TEXT);
+    number_format(&b, v, str_of(code), false);
+    CHECK_STR(buf_str(&b), want);
+    buf_clear(&b);
+}
+
+TEST(numbers_as_the_sheet_shows_them)
+{
+    check_number(3600, "", "3600");
+    check_number(0.1 + 0.2, "General", "0.3");
+    check_number(13812345678.0, "", "13812345678");
+    check_number(1234567.891, "#,##0.00", "1,234,567.89");
+    check_number(-1234.5, "#,##0.00", "-1,234.50");
+    check_number(-5, "0;(0)", "(5)");
+    check_number(0, "0;-0;\"none\"", "none");
+    check_number(0.035, "0.0%", "3.5%");
+    check_number(1.005, "0.00", "1.01");
+    check_number(999.996, "0.00", "1000.00");
+    check_number(0.004, "0.00", "0.00");
+    check_number(0.5, "0", "1");
+    check_number(3600, "[$¥-804]#,##0", "¥3,600");
+    check_number(3600, "0\"元\"", "3600元");
+    check_number(12345, "0.0,\"k\"", "12.3k");
+    check_number(0.5, "#.##", ".5");
+    check_number(7, "000", "007");
+    check_number(1500, "0.00E+00", "1.50E+03");
+    check_number(45306, "yyyy-mm-dd", "2024-01-15");
+    check_number(45306, "yyyy\"年\"m\"月\"d\"日\"", "2024年1月15日");
+    check_number(45306.75, "yyyy/m/d h:mm AM/PM", "2024/1/15 6:00 PM");
+    check_number(1.5, "[h]:mm:ss", "36:00:00");
+    check_number(45306.5, "[$-409]d-mmm-yy;@", "15-Jan-24");
+    check_number(59, "m/d", "2/28");
+    check_number(61, "m/d", "3/1");
+    check_number(-1, "yyyy", "-1");
+    check_number(0.25, "# ?/?", "0.25");
+    check_number(42, "[Red]0_);[Blue](0)", "42 ");
+    check_number(42, ";;;", "42");
+    for (unsigned id = 0; id < 200; id++) {
+        struct buf b;
+        buf_init(&b, MEM_TEXT);
+        number_format(&b, 45306.1234, number_format_builtin(id), true);
+        CHECK(b.len && utf8_valid(buf_str(&b)));
+        buf_clear(&b);
+    }
+}
+
+/* --- workbooks, written here --- */
+
+static struct archive *zip_start(struct buf *out, size_t cap, size_t *used)
+{
+    struct archive *a = archive_write_new();
+    CHECK_OK(archive_write_set_format_zip(a));
+    CHECK(buf_reserve(out, cap));
+    CHECK_OK(archive_write_open_memory(a, out->ptr, cap, used));
+    return a;
+}
+
+static void zip_add(struct archive *a, const char *name, const char *s, size_t n, size_t times)
+{
+    struct archive_entry *e = archive_entry_new();
+    archive_entry_set_pathname(e, name);
+    archive_entry_set_size(e, (la_int64_t)(n * times));
+    archive_entry_set_filetype(e, AE_IFREG);
+    archive_entry_set_perm(e, 0644);
+    CHECK_OK(archive_write_header(a, e));
+    for (size_t i = 0; i < times; i++)
+        CHECK_EQ(archive_write_data(a, s, n), n);
+    archive_entry_free(e);
+}
+
+static void zip_addz(struct archive *a, const char *name, const char *s)
+{
+    zip_add(a, name, s, strlen(s), 1);
+}
+
+static void book_start(struct archive *a)
+{
+    zip_addz(a, "xl/workbook.xml",
+             "<workbook xmlns:r='r'><sheets><sheet name='费用 &amp; 权益' sheetId='1' r:id='rId1'/>"
+             "<sheet name='hidden' sheetId='2' state='hidden' r:id='rId1'/></sheets></workbook>");
+    zip_addz(a, "xl/_rels/workbook.xml.rels",
+             "<Relationships><Relationship Id='rId1' Type='x/worksheet' Target='worksheets/sheet1.xml'/>"
+             "<Relationship Id='rId2' Type='x/sharedStrings' Target='sharedStrings.xml'/>"
+             "<Relationship Id='rId3' Type='x/styles' Target='/xl/styles.xml'/></Relationships>");
+    zip_addz(a, "xl/styles.xml",
+             "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='0&quot;元&quot;'/></numFmts><cellStyleXfs><xf "
+             "numFmtId='9'/></cellStyleXfs><cellXfs><xf numFmtId='0'/><xf numFmtId='164'/><xf numFmtId='10'/><xf "
+             "numFmtId='14'/></cellXfs></styleSheet>");
+}
+
+static const char shared[] = "<sst><si><t>卡种</t></si><si><t>年费</t></si><si><r><t>主</t></r><r><t>卡</t></r><rPh><t>zhu</t></rPh></si>"
+                             "<si><t>附属卡</t></si><si><t>白金卡</t></si><si><t>利率</t></si><si><t>日期</t></si></sst>";
+
+static rag_code extract_book(const char *sheet, const char *strings)
+{
+    struct buf zip;
+    size_t used = 0;
+    buf_init(&zip, MEM_MISC);
+    struct archive *a = zip_start(&zip, 8 << 20, &used);
+    zip_addz(a, "xl/worksheets/sheet1.xml", sheet);
+    zip_addz(a, "xl/sharedStrings.xml", strings);
+    book_start(a);
+    archive_write_free(a);
+    rag_code rc = extract(FORMAT_XLSX, zip.ptr, used, "费用.xlsx");
+    buf_clear(&zip);
+    return rc;
+}
+
+TEST(a_workbook)
+{
+    rag_code rc = extract_book(
+        "<worksheet><sheetData><row r='1'><c r='A1' t='inlineStr'><is><t>信用卡一览</t></is></c></row>"
+        "<row r='2'><c r='A2' t='s'><v>0</v></c><c r='B2' t='s'><v>1</v></c><c r='C2'/><c r='E2' t='s'><v>5</v></c><c r='F2' t='s'><v>6</v></c></row>"
+        "<row r='3'><c r='B3' t='s'><v>2</v></c><c r='C3' t='s'><v>3</v></c></row>"
+        "<row r='5'><c r='A5' t='s'><v>4</v></c><c r='B5' s='1'><v>3600</v></c><c r='C5' s='1'><f>1+1</f><v>2000</v></c>"
+        "<c r='E5' s='2'><v>0.18250000000000001</v></c><c r='F5' s='3'><v>45306</v></c></row>"
+        "<row r='6'><c r='B6'><v>1.5</v></c><c r='C6' t='b'><v>1</v></c><c r='E6' t='e'><v>#N/A</v></c></row></sheetData>"
+        "<mergeCells><mergeCell ref='A1:F1'/><mergeCell ref='A2:A3'/><mergeCell ref='B2:C2'/><mergeCell ref='A5:A6'/></mergeCells></worksheet>",
+        shared);
+    CHECK_OK(rc);
+    struct str s = show();
+    CHECK_STR(s, "P 信用卡一览\n"
+                 "R5[费用 & 权益] 卡种: 白金卡/年费 / 主卡: 3600元/年费 / 附属卡: 2000元/利率: 18.25%/日期: 2024-01-15\n"
+                 "R6[费用 & 权益] 卡种: 白金卡/年费 / 主卡: 1.5/年费 / 附属卡: TRUE\n");
+    CHECK_STR(buf_str(&doc.title), "费用");
+    free((void *)(uintptr_t)s.ptr);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+TEST(hostile_workbooks)
+{
+    double t0 = seconds();
+    CHECK_EQ(extract_book("<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c "
+                          "'&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'>]><worksheet><sheetData><row><c t='str'><v>&c;</v></c></row></sheetData></worksheet>",
+                          shared),
+             RAG_ETOOBIG);
+    CHECK_EQ(extract_book("<worksheet><sheetData><row r='1'><c r='A1' t='s'><v>99</v></c></row></sheetData></worksheet>", shared),
+             RAG_EFORMAT);
+    CHECK_EQ(extract_book("<worksheet><sheetData><row r='1'><c r='ZZZ1'><v>99</v></c></row></sheetData></worksheet>", shared),
+             RAG_EFORMAT);
+    CHECK_EQ(extract_book("<worksheet><sheetData>", shared), RAG_EFORMAT);
+
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    for (int i = 0; i < 2000; i++)
+        buf_addz(&b, "<a>");
+    buf_addc(&b, 0);
+    CHECK_EQ(extract_book(b.ptr, shared), RAG_ETOOBIG);
+    buf_clear(&b);
+
+    /* merges that cover everything */
+    CHECK_OK(extract_book("<worksheet><sheetData><row r='1'><c r='A1' t='str'><v>a</v></c><c r='B1' t='str'><v>b</v></c></row><row "
+                          "r='2'><c r='A2'><v>1</v></c><c r='B2'><v>1</v></c></row><row r='1048576'><c r='XFD1048576'><v>2</v></c></row></sheetData>"
+                          "<mergeCells><mergeCell ref='A1:XFD1048576'/><mergeCell ref='A2:XFD1048576'/></mergeCells></worksheet>",
+                          shared));
+
+    /* a bomb: 1 GiB of blanks, and 40 million cells */
+    static char blanks[1 << 16];
+    memset(blanks, ' ', sizeof blanks);
+    size_t used = 0;
+    struct buf zip;
+    buf_init(&zip, MEM_MISC);
+    struct archive *a = zip_start(&zip, 8 << 20, &used);
+    book_start(a);
+    zip_add(a, "xl/worksheets/sheet1.xml", blanks, sizeof blanks, 4096);
+    archive_write_free(a);
+    double t1 = seconds();
+    CHECK_EQ(extract(FORMAT_XLSX, zip.ptr, used, "bomb.xlsx"), RAG_ETOOBIG);
+    CHECK(seconds() - t1 < 5);
+    CHECK_EQ(extract(FORMAT_XLSX, zip.ptr, used / 2, "cut.xlsx"), RAG_EFORMAT);
+    CHECK_EQ(extract(FORMAT_XLSX, "PK\3\4", 4, "cut.xlsx"), RAG_EFORMAT);
+    CHECK_EQ(extract(FORMAT_XLSX, "\xD0\xCF\x11\xE0", 4, "old.xlsx"), RAG_EFORMAT);
+    CHECK_EQ(extract(FORMAT_XLSX, "", 0, "empty.xlsx"), RAG_EFORMAT);
+    buf_clear(&zip);
+    print_message("           hostile workbooks: %.1f s\n", seconds() - t0);
+}
+
+TEST(a_workbook_with_too_many_cells)
+{
+    struct buf zip, row;
+    size_t used = 0;
+    buf_init(&zip, MEM_MISC);
+    buf_init(&row, MEM_MISC);
+    buf_addz(&row, "<row>");
+    for (int i = 0; i < 200; i++)
+        buf_addf(&row, "<c><v>%d</v></c>", (i * 7919 + 13) % 100003);
+    buf_addz(&row, "</row>");
+    struct archive *a = zip_start(&zip, 32 << 20, &used);
+    book_start(a);
+    struct buf all;
+    buf_init(&all, MEM_MISC);
+    buf_addz(&all, "<worksheet><sheetData>");
+    for (int i = 0; i < 22000; i++)
+        buf_adds(&all, buf_str(&row));
+    buf_addz(&all, "</sheetData></worksheet>");
+    zip_add(a, "xl/worksheets/sheet1.xml", all.ptr, all.len, 1);
+    archive_write_free(a);
+    CHECK_EQ(extract(FORMAT_XLSX, zip.ptr, used, "many.xlsx"), RAG_ETOOBIG);
+    buf_clear(&zip);
+    buf_clear(&row);
+    buf_clear(&all);
+}
+
+TEST(hostile_html)
+{
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    const char *laughs = "<!DOCTYPE html [<!ENTITY a 'ha'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;'>]><p>&b;";
+    CHECK_EQ(extract(FORMAT_HTML, laughs, strlen(laughs), "f"), RAG_ETOOBIG);
+    for (int i = 0; i < 200000; i++)
+        buf_addz(&b, "<div>");
+    double t = seconds();
+    CHECK_EQ(extract(FORMAT_HTML, b.ptr, b.len, "f"), RAG_ETOOBIG);
+    CHECK(seconds() - t < 5);
+    buf_reset(&b);
+    for (int i = 0; i < 20000; i++)
+        buf_addz(&b, "<table><tr><td rowspan=1000 colspan=1000>x</td></table>");
+    CHECK_OK(extract(FORMAT_HTML, b.ptr, b.len, "f"));
+    buf_clear(&b);
+}
+
+TEST(repeated_marks_take_linear_time)
+{
+    static const char *const marks[] = {"[", "*a ", "`", "<", "![", "_", "- ", "> ", "<!--", "|", "\\", "](", "``` "};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        struct buf b;
+        buf_init(&b, MEM_MISC);
+        while (b.len < 300000)
+            buf_addz(&b, marks[i]);
+        double t = seconds();
+        rag_code rc = extract(FORMAT_MARKDOWN, b.ptr, b.len, "f");
+        CHECK(rc == RAG_OK);
+        if (seconds() - t > 3)
+            print_error("%s: %.1f s\n", marks[i], seconds() - t);
+        CHECK(seconds() - t < 3);
+        buf_clear(&b);
+    }
+}
+
+TEST(limits_of_the_caller)
+{
+    struct extract_limits lim = extract_default_limits;
+    lim.max_input_bytes = 3;
+    text_doc_init(&doc);
+    CHECK_EQ(extract_bytes(FORMAT_TEXT, STR_LIT("four"), "f", &lim, &doc, &err), RAG_ETOOBIG);
+    lim.max_input_bytes = 0;
+    lim.max_output_bytes = 40;
+    CHECK_EQ(extract_bytes(FORMAT_TEXT, STR_LIT("a\n\nb\n\nc\n\nd"), "f", &lim, &doc, &err), RAG_ETOOBIG);
+    CHECK_EQ(extract_bytes(FORMAT_UNKNOWN, STR_LIT("x"), "f", &lim, &doc, &err), RAG_EUNSUPPORTED);
+    text_doc_clear(&doc);
+}
+
+static rag_code in_child(enum extract_format f, struct str s, const char *name, const struct extract_limits *lim)
+{
+    text_doc_clear(&doc);
+    text_doc_init(&doc);
+    return extract_in_child("/proc/self/exe", f, s, name, lim, &doc, &err);
+}
+
+TEST(the_child)
+{
+    struct extract_limits lim = extract_default_limits;
+    CHECK_OK(in_child(FORMAT_MARKDOWN, STR_LIT("# 年费\n\n3600元"), "费.md", &lim));
+    struct str s = show();
+    CHECK_STR(s, "H1 年费\nP 3600元\n");
+    CHECK_STR(buf_str(&doc.title), "年费");
+    free((void *)(uintptr_t)s.ptr);
+    CHECK_OK(in_child(FORMAT_TEXT, STR_LIT(""), "", &lim));
+    CHECK_EQ(in_child(FORMAT_JSON, STR_LIT("{"), "bad.json", &lim), RAG_EFORMAT);
+    CHECK(strstr(err.msg, "bad.json: line 1"));
+    CHECK_EQ(in_child(FORMAT_UNKNOWN, STR_LIT("x"), "f", &lim), RAG_EUNSUPPORTED);
+    CHECK_EQ(in_child(FORMAT_TEXT, STR_LIT("x"), "die", &lim), RAG_EFORMAT);
+    CHECK_EQ(in_child(FORMAT_TEXT, STR_LIT("x"), "lie", &lim), RAG_EFORMAT);
+    CHECK_EQ(in_child(FORMAT_TEXT, STR_LIT("x"), "babble", &lim), RAG_ETOOBIG);
+    lim.wall_ms = 300;
+    CHECK_EQ(in_child(FORMAT_TEXT, STR_LIT("x"), "hang", &lim), RAG_ETIMEOUT);
+    CHECK_EQ(doc.text.len, 0);
+    text_doc_clear(&doc);
+}
+
+TEST(the_child_takes_a_large_text)
+{
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    while (b.len < 20 << 20)
+        buf_addz(&b, "白金卡的年费为3600元，可用积分抵扣。\n\n");
+    double t = seconds();
+    CHECK_OK(in_child(FORMAT_TEXT, buf_str(&b), "big.txt", &extract_default_limits));
+    print_message("           child: %.0f MB/s of text\n", (double)b.len / 1e6 / (seconds() - t));
+    CHECK(doc.text.len > 20 << 20);
+    buf_clear(&b);
+    text_doc_clear(&doc);
+}
+
+TEST(every_failed_allocation_is_reported)
+{
+    static const struct {
+        enum extract_format f;
+        const char *s;
+    } cases[] = {
+        {FORMAT_TEXT, "a\n\nb"},
+        {FORMAT_MARKDOWN, "---\ntitle: x\n---\n# a\nb **c**\n- d\n\n|a|b|\n|-|-|\n|1|2|\n\n    code\n"},
+        {FORMAT_HTML, "<title>x</title><h1>a</h1><table><tr><th>a<th colspan=2>b<tr><td rowspan=2>1<td>2</table><ul><li>x"},
+        {FORMAT_CSV, "a,b\n\"x\",1\n"},
+        {FORMAT_JSON, "{\"a\":1,\"b\":{\"c\":[1,2]},\"d\":[{\"e\":1}]}"},
+        {FORMAT_JSONL, "{\"a\":1}\n{\"b\":2}"},
+        {FORMAT_TEXT, "\xc4\xea\xb7\xd1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool fired = true;
+        for (unsigned nth = 1; fired; nth++) {
+            text_doc_clear(&doc);
+            fault_arm_alloc(nth);
+            rag_code rc = extract_bytes(cases[i].f, str_of(cases[i].s), "f", &extract_default_limits, &doc, &err);
+            fired = fault_disarm();
+            if (rc != (fired ? RAG_ENOMEM : RAG_OK))
+                print_error("case %zu, allocation %u: %s\n", i, nth, rag_code_name(rc));
+            CHECK_EQ(rc, fired ? RAG_ENOMEM : RAG_OK);
+        }
+    }
+    text_doc_clear(&doc);
+}
