@@ -10,7 +10,10 @@ SAMPLE  ?= sample/docs
 LISTEN  ?= 127.0.0.1:8001
 T       ?= 30
 PYTHON  ?= /usr/bin/python3
+PREFIX  ?= /usr/local
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 
+# -iquote: a plain -I would put src/sys/file.h in the place of <sys/file.h>.
 PKGS    := libmicrohttpd libcurl jansson yaml-0.1 sqlite3 icu-uc icu-i18n libxml-2.0 libarchive libcrypto libxxhash
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla \
            -Wformat=2 -Wundef -Wdouble-promotion -Wno-sign-conversion $(if $(filter 1 true,$(CI)),-Werror)
@@ -21,26 +24,31 @@ LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lstemmer -lm -pthread
 LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
 
 SRCS    := $(sort $(shell find src -name '*.c'))
+HDRS    := $(sort $(shell find src -name '*.h'))
 OBJS    := $(SRCS:%.c=$(BUILD)/%.o)
 LIBOBJS := $(filter-out $(BUILD)/src/cli/main.o,$(OBJS))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/*_test.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 
-.PHONY: all deps run test check unit e2e asan ubsan tsan fault fuzz bench install clean layers sample
+.PHONY: all deps deps-test run test check unit e2e asan ubsan tsan fault fuzz fuzzers bench install clean layers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
 all: $(BUILD)/ragd
 
+# ---- building ---------------------------------------------------------------------------------------------
 deps:
-	@tools/deps.sh
+	@tools/deps.sh build
+
+deps-test:
+	@tools/deps.sh build test
 
 $(BUILD)/ragd: $(BUILD)/src/cli/main.o $(BUILD)/libragd.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/libragd.a: $(LIBOBJS)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -50,10 +58,94 @@ $(BUILD)/unit/%: tests/unit/%.c tests/unit/test.h $(BUILD)/libragd.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libragd.a -lcmocka $(LDLIBS)
 
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/libragd.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests/fuzz $(CFLAGS) -fsanitize=fuzzer,address -MMD -MP -o $@ $< $(BUILD)/libragd.a $(LDLIBS)
+
+$(BUILD)/powercut_shim.so: tests/fault/powercut_shim.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -shared -fPIC -o $@ $< -ldl -pthread
+
 # Compiled-in data: the Chinese lexicon and the page at /.
 -include tools/data.mk
 
--include $(OBJS:.o=.d) $(UNITS:%=%.d)
+-include $(OBJS:.o=.d) $(UNITS:%=%.d) $(FUZZERS:%=%.d)
+
+install: all
+	install -D -m 755 $(BUILD)/ragd $(DESTDIR)$(PREFIX)/bin/ragd
 
 clean:
 	rm -rf build
+
+# ---- running ----------------------------------------------------------------------------------------------
+# pkg-config is asked when make reads this file, so what deps installs is seen by a make of its own.
+run: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+ifneq ($(SAMPLE),none)
+	@$(BUILD)/ragd ingest --data "$(DATA)" "$(SAMPLE)"
+endif
+	@echo
+	@echo "ragd: open http://$(LISTEN) in a browser, or ask here:"
+	@echo "  curl -s http://$(LISTEN)/v1/query -H 'Content-Type: application/json' -d '{\"query\": \"白金卡年费多少？\"}'"
+	@echo
+	@exec $(BUILD)/ragd serve --data "$(DATA)" --listen "$(LISTEN)"
+
+# ---- testing ----------------------------------------------------------------------------------------------
+SUB = @$(MAKE) --no-print-directory -j$(JOBS)
+
+test: deps-test
+	$(SUB) layers
+	$(SUB) all
+	$(SUB) unit
+	$(SUB) e2e
+	$(SUB) fault
+	$(SUB) fuzz T=3
+	$(SUB) asan
+	$(SUB) ubsan
+	$(SUB) tsan
+	@echo "make test: everything passed"
+
+check: deps-test
+	$(SUB) layers
+	$(SUB) all
+	$(SUB) unit
+	$(SUB) e2e
+
+# Includes go down only, and each header compiles alone.
+layers:
+	@$(PYTHON) tools/check_layers.py
+	@printf '%s\n' $(HDRS) | xargs -P$(JOBS) -I{} $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-unused-function -fsyntax-only -x c {}
+
+# One after the other: some of them measure time.
+unit: $(UNITS) $(BUILD)/ragd
+	@failed=0; for t in $(UNITS); do $$t || failed=1; done; exit $$failed
+
+e2e: $(BUILD)/ragd
+	@RAGD_BIN="$(abspath $(BUILD)/ragd)" $(PYTHON) -m pytest -q -ra tests/e2e
+
+# kill -9 while documents are written, and power cuts.
+fault: $(BUILD)/ragd $(BUILD)/powercut_shim.so
+	$(PYTHON) tests/fault/kill9.py --ragd $(BUILD)/ragd
+	$(PYTHON) tests/fault/powercut.py --ragd $(BUILD)/ragd --shim $(BUILD)/powercut_shim.so
+
+asan:
+	$(SUB) BUILD=$(BUILD)/asan SAN=address OPT=-O1 unit
+ubsan:
+	$(SUB) BUILD=$(BUILD)/ubsan SAN=undefined OPT=-O1 unit
+tsan:
+	$(SUB) BUILD=$(BUILD)/tsan SAN=thread OPT=-O1 unit
+
+# Each harness for T seconds, from its seeds; what it finds of use stays in $(BUILD)/corpus.
+fuzz:
+	$(SUB) BUILD=$(BUILD)/clang-fuzz CC=clang SAN=fuzzer-no-link,address OPT=-O1 fuzzers
+	@for f in $(notdir $(FUZZERS)); do \
+	    name=$${f%_fuzz}; corpus=$(BUILD)/corpus/$$name; mkdir -p $$corpus $(BUILD)/crashes; \
+	    seeds=tests/fuzz/seeds/$$name; [ -d $$seeds ] || seeds=; \
+	    $(BUILD)/clang-fuzz/fuzz/$$f -max_total_time=$(T) -timeout=25 -rss_limit_mb=3072 -verbosity=0 \
+	        -artifact_prefix=$(BUILD)/crashes/$$f- $$corpus $$seeds || exit 1; \
+	    echo "fuzz: $$f: $(T) s, nothing found"; \
+	done
+fuzzers: $(FUZZERS)
+
+bench: all
+	@for b in $(sort $(wildcard bench/*.sh)); do RAGD_BIN="$(abspath $(BUILD)/ragd)" $$b || exit 1; done

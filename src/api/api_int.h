@@ -50,7 +50,7 @@ struct work {
     struct request *rq;
     void (*run)(struct request *rq);
 };
-enum { WORK_QUEUE = 64, MAX_WORKERS = 16, POOLED_REQUESTS = 256 };
+enum { WORK_QUEUE = 64, MAX_WORKERS = 16, POOLED_REQUESTS = 128 };
 
 struct api {
     struct api_options opt;
@@ -59,6 +59,7 @@ struct api {
     struct api_metrics m;
     struct key_state *keys;
     uint8_t local_digest[32];
+    char host[256];                 /* what opt.host points to */
     uint16_t port;
     int64_t started_ns, started_ms;
     char id_prefix[17];             /* random hex of this start */

@@ -7,7 +7,8 @@
 #include "sys/clock.h"
 #include "text/utf8.h"
 
-enum { KEEP_BYTES = 1 << 20, DRAIN_BYTES = 16 << 20 };
+/* A request in the pool keeps this much of each of its buffers. */
+enum { KEEP_BYTES = 64 << 10, DRAIN_BYTES = 16 << 20 };
 
 /* ---- the pool ------------------------------------------------------------------------------------------ */
 
@@ -75,7 +76,10 @@ static void recycle(struct buf *b)
 
 void request_done(struct request *rq)
 {
-    arena_reset(&rq->arena);
+    if (rq->arena.used > KEEP_BYTES)
+        arena_clear(&rq->arena);
+    else
+        arena_reset(&rq->arena);
     recycle(&rq->body);
     recycle(&rq->out);
     pool_give(rq->api, rq);

@@ -274,6 +274,8 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
         return rag_err_set(err, RAG_ENOMEM, "server: out of memory");
     api->opt = *opt;
     set_defaults(&api->opt);
+    snprintf(api->host, sizeof api->host, "%s", api->opt.host);
+    api->opt.host = api->host;
     api->started_ns = clock_mono_ns();
     api->started_ms = clock_unix_ms();
     pthread_condattr_t attr;

@@ -26,7 +26,7 @@ struct api_key {
 
 /* Everything pointed to outlives the server. A 0 takes the default in brackets. */
 struct api_options {
-    const char *host;               /* name or address to listen on */
+    const char *host;               /* name or address to listen on; copied */
     uint16_t port;                  /* 0: any free one, see api_port */
     const struct pipeline *pipeline;
     const struct api_key *keys;     /* none: open, and only on loopback */

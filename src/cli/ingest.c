@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/request_json.h"
 #include "cli/cli.h"
 #include "cli/walk.h"
 #include "daemon/open.h"
@@ -221,83 +222,37 @@ static void file_into_batch(struct ingest *in, const struct item *item, struct b
     buf_clear(&bytes);
 }
 
-/* A field that must be a string when present. */
-static rag_code string_field(const json_t *o, const char *name, size_t max, struct arena *a, struct str *out,
-                             struct rag_err *err)
+/* A line as POST .../documents takes it, checked by the same code. Strings live in `a`. */
+static rag_code line_to_doc(struct ingest *in, struct str line, struct arena *a, struct doc_input *d, struct rag_err *err)
 {
-    const json_t *v = json_object_get(o, name);
-    if (!v || json_is_null(v))
-        return RAG_OK;
-    if (!json_is_string(v))
-        return rag_err_param(err, RAG_EINVAL, name, "%s: must be a string", name);
-    struct str s = json_in_str(v);
-    if (s.len > max)
-        return rag_err_param(err, RAG_EINVAL, name, "%s: over %zu bytes", name, max);
-    *out = copy(a, s);
-    return out->ptr ? RAG_OK : RAG_ENOMEM;
-}
-
-static bool metadata_ok(const json_t *m)
-{
-    const char *key;
-    json_t *v;
-    if (!json_is_object(m))
-        return false;
-    json_object_foreach((json_t *)(uintptr_t)m, key, v) {
-        size_t i;
-        json_t *item;
-        if (json_is_object(v) || json_is_null(v))
-            return false;
-        json_array_foreach(v, i, item) if (json_is_object(item) || json_is_array(item) || json_is_null(item)) return false;
+    struct document_in *doc = NULL;
+    uint32_t n;
+    bool batch;
+    rag_code rc = documents_from_json(line, MAX_LINE, a, &doc, &n, &batch, err);
+    if (rc)
+        return rc;
+    if (batch)
+        return rag_err_set(err, RAG_EINVAL, "one document a line, not {\"documents\": [...]}");
+    if (doc->code) {
+        *err = doc->err;
+        return doc->code;
     }
-    return true;
-}
-
-static rag_code line_to_doc(struct ingest *in, const json_t *o, struct arena *a, struct doc_input *d, struct rag_err *err)
-{
-    static const char *const known[] = {"id", "title", "text", "source", "metadata"};
-    const char *key;
-    json_t *v;
-    if (!json_is_object(o))
-        return rag_err_set(err, RAG_EINVAL, "not a JSON object");
-    json_object_foreach((json_t *)(uintptr_t)o, key, v) {
-        bool ok = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            ok |= strcmp(key, known[i]) == 0;
-        if (!ok)
-            return rag_err_set(err, RAG_EINVAL, "unknown field %.60s: use id, title, text, source, metadata", key);
-    }
-    rag_code rc = string_field(o, "id", 512, a, &d->id, err);
-    if (!rc)
-        rc = string_field(o, "title", 4096, a, &d->title, err);
-    if (!rc)
-        rc = string_field(o, "source", 4096, a, &d->source, err);
-    const json_t *text = json_object_get(o, "text"), *metadata = json_object_get(o, "metadata");
-    if (!rc && !json_is_string(text))
-        return rag_err_param(err, RAG_EINVAL, "text", "text: %s", text ? "must be a string" : "is missing");
-    if (!rc && metadata && !json_is_null(metadata)) {
-        if (!metadata_ok(metadata))
-            return rag_err_param(err, RAG_EINVAL, "metadata", "metadata: must be an object of strings, numbers, booleans and lists of them");
-        struct buf b;
-        buf_init(&b, MEM_MISC);
-        json_in_print(&b, metadata);
-        d->metadata_json = copy(a, buf_str(&b));
-        rc = buf_failed(&b) || !d->metadata_json.ptr ? RAG_ENOMEM : RAG_OK;
-        buf_clear(&b);
-    }
-    if (!rc)
-        rc = extract_bytes(FORMAT_TEXT, json_in_str(text), "", &in->limits, &d->doc, err);
-    return rc;
+    enum extract_format f = doc->format.len ? extract_format_by_name(doc->format) : FORMAT_TEXT;
+    if (f == FORMAT_UNKNOWN)
+        return rag_err_param(err, RAG_EUNSUPPORTED, "format", "unknown format %.*s", (int)doc->format.len, doc->format.ptr);
+    d->id = doc->id;
+    d->title = doc->title;
+    d->source = doc->source;
+    d->metadata_json = doc->metadata_json;
+    return f == FORMAT_TEXT ? extract_bytes(f, doc->text, "", &in->limits, &d->doc, err)
+                            : extract_in_child(cli_self_exe(), f, doc->text, "", &in->limits, &d->doc, err);
 }
 
 static void line_into_batch(struct ingest *in, const struct item *item, struct batch *b)
 {
     struct rag_err err = {0};
-    json_t *o = NULL;
     struct doc_input *d = batch_slot(b, item->path);
-    rag_code rc = json_in_parse(str_make(item->line, item->line_len), MAX_LINE, &o, &err);
-    if (!rc)
-        rc = line_to_doc(in, o, &b->arena, d, &err);
+    rag_code rc = line_to_doc(in, str_make(item->line, item->line_len), &b->arena, d, &err);
     if (rc) {
         failed(in, item->path, err.msg[0] ? err.msg : rag_code_name(rc));
         text_doc_clear(&d->doc);
@@ -305,7 +260,6 @@ static void line_into_batch(struct ingest *in, const struct item *item, struct b
         b->bytes += d->doc.text.len;
         b->n++;
     }
-    json_decref(o);
 }
 
 static void work_local(struct ingest *in)
@@ -329,32 +283,94 @@ static void work_local(struct ingest *in)
 }
 
 /* ---- to the server ------------------------------------------------------------------------------------- */
-static void take_reply(struct ingest *in, const char *path, const struct http_reply *r)
+struct remote {
+    struct ingest *in;
+    struct http_client *client;
+    struct http_reply reply;
+    char url[128];
+    struct buf body;              /* {"documents":[line,line */
+    char paths[BATCH_ITEMS][32];  /* of the lines */
+    uint32_t n;
+};
+
+/* One document's result: {"status", "chunks"} or {"status":"failed","error"}. */
+static void take_result(struct ingest *in, const char *path, const json_t *o, const char *otherwise)
 {
-    json_t *o = r->status == 200 || r->status == 201 ? json_loadb(r->body.ptr, r->body.len, 0, NULL) : NULL;
     const char *status = json_string_value(json_object_get(o, "status"));
+    const char *why = json_string_value(json_object_get(json_object_get(o, "error"), "message"));
     uint64_t chunks = (uint64_t)json_integer_value(json_object_get(o, "chunks"));
-    char why[512];
     if (status && strcmp(status, "added") == 0)
         succeeded(in, STORE_ADDED, chunks);
     else if (status && strcmp(status, "updated") == 0)
         succeeded(in, STORE_UPDATED, chunks);
     else if (status && strcmp(status, "unchanged") == 0)
         succeeded(in, STORE_UNCHANGED, chunks);
-    else {
-        cli_reply_message(r, why, sizeof why);
-        failed(in, path, why);
-    }
-    json_decref(o);
+    else
+        failed(in, path, why ? why : otherwise);
 }
 
-static rag_code send_item(struct ingest *in, struct http_client *c, const struct item *item, const char *url,
-                          struct http_reply *reply, struct rag_err *err)
+/* Sends until the answer is not 503: the server is at its limit and says so, and nothing is lost by asking again. */
+static rag_code send_patiently(struct remote *r, const struct http_part *parts, uint32_t n_parts, struct rag_err *err)
 {
-    if (!item->real_path)
-        return http_client_send(c, "POST", url, "application/json", str_make(item->line, item->line_len), SEND_TIMEOUT_MS,
-                                reply, err);
+    rag_code rc;
+    for (unsigned tries = 0;; tries++) {
+        if (tries)
+            usleep(200000U * tries);
+        rc = parts ? http_client_upload(r->client, r->url, parts, n_parts, SEND_TIMEOUT_MS, &r->reply, err)
+                   : http_client_send(r->client, "POST", r->url, "application/json", buf_str(&r->body), SEND_TIMEOUT_MS,
+                                      &r->reply, err);
+        if (rc || r->reply.status != 503 || tries == 9)
+            return rc;
+    }
+}
+
+static void reason_of(const struct remote *r, rag_code rc, const struct rag_err *err, char *why, size_t size)
+{
+    if (rc)
+        snprintf(why, size, "%s", err->msg[0] ? err->msg : rag_code_name(rc));
+    else
+        cli_reply_message(&r->reply, why, size);
+}
+
+static void send_lines(struct remote *r)
+{
+    if (r->n == 0)
+        return;
+    struct rag_err err = {0};
+    char why[512];
+    buf_addz(&r->body, "]}");
+    rag_code rc = buf_failed(&r->body) ? RAG_ENOMEM : send_patiently(r, NULL, 0, &err);
+    reason_of(r, rc, &err, why, sizeof why);
+    json_t *o = !rc && r->reply.status == 200 ? json_loadb(r->reply.body.ptr, r->reply.body.len, 0, NULL) : NULL;
+    const json_t *results = json_object_get(o, "results");
+    for (uint32_t i = 0; i < r->n; i++)
+        take_result(r->in, r->paths[i], json_array_get(results, i), why);
+    json_decref(o);
+    r->n = 0;
+    buf_clear(&r->body);
+}
+
+/* Only whole JSON goes into a batch, so that a bad line is its own failure. */
+static void add_line(struct remote *r, const struct item *item)
+{
+    struct rag_err err = {0};
+    json_t *o = NULL;
+    rag_code rc = json_in_parse(str_make(item->line, item->line_len), MAX_LINE, &o, &err);
+    json_decref(o);
+    if (rc) {
+        failed(r->in, item->path, err.msg[0] ? err.msg : rag_code_name(rc));
+        return;
+    }
+    buf_addz(&r->body, r->n ? "," : "{\"documents\":[");
+    buf_add(&r->body, item->line, item->line_len);
+    snprintf(r->paths[r->n++], sizeof r->paths[0], "%s", item->path);
+}
+
+static void send_file(struct remote *r, const struct item *item)
+{
     struct buf bytes, id, source, name;
+    struct rag_err err = {0};
+    char why[512];
     buf_init(&bytes, MEM_EXTRACT);
     buf_init(&id, MEM_MISC);
     buf_init(&source, MEM_MISC);
@@ -363,46 +379,46 @@ static rag_code send_item(struct ingest *in, struct http_client *c, const struct
     add_readable(&source, item->real_path);
     add_readable(&name, base_name(item->path));
     buf_addc(&name, 0);
-    rag_code rc = file_read_all(item->real_path, in->limits.max_input_bytes, &bytes, err);
+    rag_code rc = file_read_all(item->real_path, r->in->limits.max_input_bytes, &bytes, &err);
     if (!rc && (buf_failed(&id) || buf_failed(&source) || buf_failed(&name)))
         rc = RAG_ENOMEM;
     struct http_part parts[] = {
         {"id", NULL, buf_str(&id)}, {"source", NULL, buf_str(&source)}, {"file", name.ptr, buf_str(&bytes)}};
     if (!rc)
-        rc = http_client_upload(c, url, parts, 3, SEND_TIMEOUT_MS, reply, err);
+        rc = send_patiently(r, parts, 3, &err);
+    reason_of(r, rc, &err, why, sizeof why);
+    bool ok = !rc && (r->reply.status == 200 || r->reply.status == 201);
+    json_t *o = ok ? json_loadb(r->reply.body.ptr, r->reply.body.len, 0, NULL) : NULL;
+    take_result(r->in, item->path, o, why);
+    json_decref(o);
     buf_clear(&name);
     buf_clear(&source);
     buf_clear(&id);
     buf_clear(&bytes);
-    return rc;
 }
 
 static void work_remote(struct ingest *in)
 {
-    struct http_client *c = NULL;
-    struct http_reply reply;
+    struct remote r = {.in = in};
     struct item item;
-    char url[128];
-    http_reply_init(&reply);
-    snprintf(url, sizeof url, "/v1/collections/%s/documents", in->collection);
-    RAG_ASSERT(http_client_new(in->house->holder.address, in->house->holder.token, &c) == RAG_OK);
-    while (queue_take(in, true, &item) > 0) {
-        struct rag_err err = {0};
-        rag_code rc;
-        int tries = 0;
-        do { /* 503: it is at its limit and says so; the work is not lost by asking again */
-            if (tries)
-                usleep(200000U * (unsigned)tries);
-            rc = send_item(in, c, &item, url, &reply, &err);
-        } while (!rc && reply.status == 503 && ++tries < 10);
-        if (rc)
-            failed(in, item.path, err.msg[0] ? err.msg : rag_code_name(rc));
-        else
-            take_reply(in, item.path, &reply);
-        item_clear(&item);
+    http_reply_init(&r.reply);
+    buf_init(&r.body, MEM_MISC);
+    snprintf(r.url, sizeof r.url, "/v1/collections/%s/documents", in->collection);
+    RAG_ASSERT(http_client_new(in->house->holder.address, in->house->holder.token, &r.client) == RAG_OK);
+    for (int got; (got = queue_take(in, r.n == 0, &item)) >= 0 || r.n;) {
+        if (got > 0) {
+            if (item.real_path)
+                send_file(&r, &item);
+            else
+                add_line(&r, &item);
+            item_clear(&item);
+        }
+        if (got <= 0 || r.n == BATCH_ITEMS || r.body.len >= BATCH_BYTES)
+            send_lines(&r);
     }
-    http_reply_clear(&reply);
-    http_client_free(c);
+    http_reply_clear(&r.reply);
+    buf_clear(&r.body);
+    http_client_free(r.client);
 }
 
 static void *worker(void *ctx)
@@ -450,13 +466,6 @@ static int create_local(struct ingest *in)
     if (rc && rc != RAG_ECONFLICT)
         return cli_fail(EXIT_FAIL, "ingest: collection %s: %s", in->collection, job.err.msg[0] ? job.err.msg : rag_code_name(rc));
     return -1;
-}
-
-static bool collection_name_ok(const char *s)
-{
-    size_t n = strlen(s);
-    return n >= 1 && n <= 64 && s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == 0 &&
-           strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
 }
 
 /* ---- producing ----------------------------------------------------------------------------------------- */
@@ -620,7 +629,7 @@ int cmd_ingest(int argc, char **argv)
         return status;
     if (n == 0)
         return cli_fail(EXIT_USAGE, "ingest: no path: name files or folders, or - for JSON lines on stdin");
-    if (!collection_name_ok(collection))
+    if (!collection_name_ok(str_of(collection)))
         return cli_fail(EXIT_USAGE, "ingest: --collection %s: use 1 to 64 of A-Z a-z 0-9 _ . -", collection);
     struct cli_house house;
     status = cli_house_open("ingest", &common, false, &house);

@@ -159,8 +159,8 @@ static bool gb18030_fits(struct str s)
         }
         if (!between(p[i + 1], 0x40, 0xFE) || p[i + 1] == 0x7F)
             return false;
-        bool inside_word = i > 0 && isalpha(p[i - 1]) && p[i - 1] < 0x80 && i + 2 < s.len && p[i + 2] < 0x80 &&
-                           isalpha(p[i + 2]); /* the two middle letters of a German word */
+        bool inside_word = i > 0 && isalpha(p[i - 1]) && p[i - 1] < 0x80 && i + 2 < s.len &&
+                           p[i + 2] < 0x80 && isalpha(p[i + 2]); /* the two middle letters of a German word */
         pairs++;
         usual += !inside_word && p[i + 1] >= 0xA1 && (between(p[i], 0xB0, 0xF7) || between(p[i], 0xA1, 0xA9));
         i += 2;
@@ -179,7 +179,8 @@ static bool declared_charset(struct str s, char *name, size_t cap)
         while (i < n && strchr("\"' ", s.ptr[i]) && s.ptr[i])
             i++;
         size_t k = 0;
-        while (i < n && k + 1 < cap && (isalnum((unsigned char)s.ptr[i]) || strchr("-_:", s.ptr[i])) && s.ptr[i])
+        while (i < n && k + 1 < cap && (isalnum((unsigned char)s.ptr[i]) || strchr("-_:", s.ptr[i])) &&
+               s.ptr[i])
             name[k++] = s.ptr[i++];
         name[k] = 0;
         if (strncasecmp(name, "gb2312", 6) == 0 || strncasecmp(name, "gbk", 3) == 0)
@@ -197,8 +198,8 @@ static rag_code convert(struct str s, const char *charset, struct buf *out, stru
     buf_init(&utf8, MEM_EXTRACT);
     rag_code rc = RAG_OK;
     if (U_FAILURE(e)) {
-        rc = rag_err_set(err, e == U_MEMORY_ALLOCATION_ERROR ? RAG_ENOMEM : RAG_EFORMAT, "charset %s: %s", charset,
-                         u_errorName(e));
+        rc = rag_err_set(err, e == U_MEMORY_ALLOCATION_ERROR ? RAG_ENOMEM : RAG_EFORMAT, "charset %s: %s",
+                         charset, u_errorName(e));
         goto done;
     }
     UChar pivot[4096], *ps = pivot, *pt = pivot;
@@ -210,7 +211,8 @@ static rag_code convert(struct str s, const char *charset, struct buf *out, stru
         }
         char *dst = utf8.ptr + utf8.len;
         e = U_ZERO_ERROR;
-        ucnv_convertEx(to, from, &dst, utf8.ptr + utf8.cap, &src, end, pivot, &ps, &pt, pivot + 4096, reset, true, &e);
+        ucnv_convertEx(to, from, &dst, utf8.ptr + utf8.cap, &src, end, pivot, &ps, &pt, pivot + 4096, reset,
+                       true, &e);
         utf8.len = (size_t)(dst - utf8.ptr);
         if (e != U_BUFFER_OVERFLOW_ERROR)
             break;

@@ -89,7 +89,8 @@ rag_code extract_csv(struct doc_writer *w, struct str s)
     grid_init(&g, EXTRACT_MAX_CELLS);
     buf_init(&field, MEM_EXTRACT);
     struct csv_reader r = {.s = s, .sep = sniff(s)};
-    if (s.len > 5 && strncasecmp(s.ptr, "sep=", 4) == 0 && s.ptr[5] == '\n') { /* what Excel takes as a hint */
+    if (s.len > 5 && strncasecmp(s.ptr, "sep=", 4) == 0 &&
+        s.ptr[5] == '\n') { /* what Excel takes as a hint */
         r.sep = s.ptr[4];
         r.at = 6;
     }

@@ -3,7 +3,8 @@
 
 #include "extract/extract_int.h"
 
-void docw_init(struct doc_writer *w, struct text_doc *doc, const struct extract_limits *lim, struct rag_err *err)
+void docw_init(struct doc_writer *w, struct text_doc *doc, const struct extract_limits *lim,
+               struct rag_err *err)
 {
     /* Offsets are 32 bits; half of that leaves room for the separators of the last block. */
     uint64_t max = lim->max_output_bytes && lim->max_output_bytes < UINT32_MAX / 2 ? lim->max_output_bytes
@@ -42,8 +43,8 @@ void docw_begin(struct doc_writer *w, enum block_kind kind, unsigned level)
     w->rollback = t->len;
     if (t->len)
         buf_addz(t, kind == BLOCK_LIST_ITEM && w->last_kind == BLOCK_LIST_ITEM ? "\n" : "\n\n");
-    w->cur = (struct text_block){.start = (uint32_t)t->len, .kind = (uint8_t)kind,
-                                 .level = (uint8_t)(level > 9 ? 9 : level)};
+    w->cur = (struct text_block){
+        .start = (uint32_t)t->len, .kind = (uint8_t)kind, .level = (uint8_t)(level > 9 ? 9 : level)};
     w->open = true;
 }
 

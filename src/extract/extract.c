@@ -16,10 +16,10 @@ static const struct {
     const char *ext;
     enum extract_format format;
 } extensions[] = {
-    {"txt", FORMAT_TEXT},      {"text", FORMAT_TEXT},     {"log", FORMAT_TEXT},  {"md", FORMAT_MARKDOWN},
+    {"txt", FORMAT_TEXT},          {"text", FORMAT_TEXT}, {"log", FORMAT_TEXT},  {"md", FORMAT_MARKDOWN},
     {"markdown", FORMAT_MARKDOWN}, {"html", FORMAT_HTML}, {"htm", FORMAT_HTML},  {"xhtml", FORMAT_HTML},
-    {"csv", FORMAT_CSV},       {"tsv", FORMAT_CSV},       {"json", FORMAT_JSON}, {"jsonl", FORMAT_JSONL},
-    {"ndjson", FORMAT_JSONL},  {"xlsx", FORMAT_XLSX},
+    {"csv", FORMAT_CSV},           {"tsv", FORMAT_CSV},   {"json", FORMAT_JSON}, {"jsonl", FORMAT_JSONL},
+    {"ndjson", FORMAT_JSONL},      {"xlsx", FORMAT_XLSX},
 };
 
 static const char *const names[] = {"unknown", "text", "markdown", "html", "csv", "json", "jsonl", "xlsx"};
@@ -84,8 +84,8 @@ static struct str first_h1(const struct text_doc *d)
     return str_make(NULL, 0);
 }
 
-rag_code extract_bytes(enum extract_format f, struct str bytes, const char *name, const struct extract_limits *lim,
-                       struct text_doc *out, struct rag_err *err)
+rag_code extract_bytes(enum extract_format f, struct str bytes, const char *name,
+                       const struct extract_limits *lim, struct text_doc *out, struct rag_err *err)
 {
     struct doc_writer w;
     struct buf text;

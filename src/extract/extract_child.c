@@ -127,8 +127,8 @@ static bool on_boundary(const struct buf *b, uint64_t i)
 
 static bool block_ok(const struct text_doc *d, const struct text_block *b, uint32_t from)
 {
-    if (b->start < from || b->start >= b->end || b->end > d->text.len || b->kind >= BLOCK_KINDS || b->level > 9 ||
-        b->reserved)
+    if (b->start < from || b->start >= b->end || b->end > d->text.len || b->kind >= BLOCK_KINDS ||
+        b->level > 9 || b->reserved)
         return false;
     if (b->kind == BLOCK_HEADING ? b->level == 0 : b->level != 0)
         return false;
@@ -141,8 +141,9 @@ static bool block_ok(const struct text_doc *d, const struct text_block *b, uint3
 
 static bool doc_ok(const struct text_doc *d)
 {
-    if (d->text.len > UINT32_MAX || d->blocks.len % sizeof(struct text_block) || !clean_text(buf_str(&d->text), true) ||
-        !clean_text(buf_str(&d->labels), false) || !clean_text(buf_str(&d->title), false))
+    if (d->text.len > UINT32_MAX || d->blocks.len % sizeof(struct text_block) ||
+        !clean_text(buf_str(&d->text), true) || !clean_text(buf_str(&d->labels), false) ||
+        !clean_text(buf_str(&d->title), false))
         return false;
     const struct text_block *b = (const struct text_block *)(const void *)d->blocks.ptr;
     uint32_t from = 0;
@@ -174,21 +175,24 @@ static rag_code reply_parse(struct str s, const char *name, struct text_doc *out
     memcpy(&h, s.ptr, sizeof h);
     s.ptr += sizeof h;
     s.len -= sizeof h;
-    if (memcmp(h.magic, magic, sizeof magic) != 0 || h.code >= RAG_CODE_COUNT || h.zero || !take(&s, h.msg_len, &msg) ||
-        !take(&s, h.text_len, &text) || !take(&s, h.blocks_len, &blocks) || !take(&s, h.labels_len, &labels) ||
-        !take(&s, h.title_len, &title) || s.len)
+    if (memcmp(h.magic, magic, sizeof magic) != 0 || h.code >= RAG_CODE_COUNT || h.zero ||
+        !take(&s, h.msg_len, &msg) || !take(&s, h.text_len, &text) || !take(&s, h.blocks_len, &blocks) ||
+        !take(&s, h.labels_len, &labels) || !take(&s, h.title_len, &title) || s.len)
         goto nonsense;
     if (h.code) {
         bool fine = msg.len && msg.len < sizeof err->msg && clean_text(msg, false);
         if (!fine)
             return rag_err_set(err, (rag_code)h.code, "%s: extraction failed", name);
+        if (h.code == RAG_ENOMEM) /* of its limit: trying again would not help */
+            return rag_err_set(err, RAG_ETOOBIG, "%s: needs too much memory to read", name);
         return rag_err_set(err, (rag_code)h.code, "%.*s", (int)msg.len, msg.ptr);
     }
     buf_adds(&out->text, text);
     buf_adds(&out->blocks, blocks);
     buf_adds(&out->labels, labels);
     buf_adds(&out->title, title);
-    if (buf_failed(&out->text) || buf_failed(&out->blocks) || buf_failed(&out->labels) || buf_failed(&out->title))
+    if (buf_failed(&out->text) || buf_failed(&out->blocks) || buf_failed(&out->labels) ||
+        buf_failed(&out->title))
         return rag_err_set(err, RAG_ENOMEM, "%s: out of memory", name);
     if (doc_ok(out))
         return RAG_OK;
@@ -199,7 +203,8 @@ nonsense:
 /* Variables that the loader and the sanitizers read; nothing else of ours (keys, tokens) reaches the child. */
 static void environment_pick(const char **envp, size_t cap)
 {
-    static const char *const keep[] = {"LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
+    static const char *const keep[] = {
+        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
     size_t n = 0;
     envp[n++] = "LC_ALL=C.UTF-8";
     for (char **e = environ; e && *e; e++)
@@ -220,8 +225,9 @@ static rag_code end_of(const struct child_result *r, const char *name, struct ra
         return rag_err_set(err, RAG_EFORMAT, "%s: the extractor died of signal %d", name, r->status);
     case CHILD_EXITED: break;
     }
-    return r->status == 0 ? RAG_OK
-                          : rag_err_set(err, RAG_EFORMAT, "%s: the extractor exited with %d", name, r->status);
+    return r->status == 0
+               ? RAG_OK
+               : rag_err_set(err, RAG_EFORMAT, "%s: the extractor exited with %d", name, r->status);
 }
 
 rag_code extract_in_child(const char *self_exe, enum extract_format f, struct str bytes, const char *name,
@@ -239,11 +245,13 @@ rag_code extract_in_child(const char *self_exe, enum extract_format f, struct st
     if (lim->max_input_bytes && bytes.len > lim->max_input_bytes)
         return rag_err_set(err, RAG_ETOOBIG, "%s: %zu bytes, the limit is %llu", short_name, bytes.len,
                            (unsigned long long)lim->max_input_bytes);
-    snprintf(max_in, sizeof max_in, "%llu", (unsigned long long)(lim->max_input_bytes ? lim->max_input_bytes : INT64_MAX));
+    snprintf(max_in, sizeof max_in, "%llu",
+             (unsigned long long)(lim->max_input_bytes ? lim->max_input_bytes : INT64_MAX));
     snprintf(max_out, sizeof max_out, "%llu",
              (unsigned long long)(lim->max_output_bytes ? lim->max_output_bytes : UINT32_MAX / 2));
     environment_pick(envp, sizeof envp / sizeof *envp);
-    const char *argv[] = {self_exe, "extract-child", extract_format_name(f), short_name, max_in, max_out, NULL};
+    const char *argv[] = {self_exe, "extract-child", extract_format_name(f), short_name, max_in, max_out,
+                          NULL};
     struct child_limits cl = {
         .memory_bytes = lim->max_memory_bytes,
         .output_bytes = lim->max_output_bytes ? lim->max_output_bytes + sizeof(struct reply_head) + 4096 : 0,

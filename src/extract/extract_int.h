@@ -8,10 +8,10 @@
 #include "extract/extract.h"
 
 enum {
-    EXTRACT_MAX_DEPTH = 64,             /* nesting of json */
-    EXTRACT_MAX_HTML_DEPTH = 512,       /* open elements */
-    EXTRACT_MAX_CELLS = 4 << 20,        /* of one file */
-    EXTRACT_MAX_COLUMNS = 16384,        /* what a sheet can have */
+    EXTRACT_MAX_DEPTH = 64,       /* nesting of json */
+    EXTRACT_MAX_HTML_DEPTH = 512, /* open elements */
+    EXTRACT_MAX_CELLS = 4 << 20,  /* of one file */
+    EXTRACT_MAX_COLUMNS = 16384,  /* what a sheet can have */
     EXTRACT_MAX_ROWS = 1 << 20,
     EXTRACT_MAX_JSON_VALUES = 4 << 20,
 };
@@ -30,18 +30,20 @@ struct doc_writer {
     uint64_t max_bytes;
     rag_code rc;
     bool open;
-    uint8_t last_kind;        /* of the block before; BLOCK_KINDS at the start */
-    size_t rollback;          /* text length before the open block's separator */
+    uint8_t last_kind; /* of the block before; BLOCK_KINDS at the start */
+    size_t rollback;   /* text length before the open block's separator */
     struct text_block cur;
 };
-void docw_init(struct doc_writer *w, struct text_doc *doc, const struct extract_limits *lim, struct rag_err *err);
+void docw_init(struct doc_writer *w, struct text_doc *doc, const struct extract_limits *lim,
+               struct rag_err *err);
 /* First failure wins; returns w->rc. */
 rag_code docw_fail(struct doc_writer *w, rag_code rc, const char *fmt, ...) RAG_PRINTF(3, 4);
 void docw_begin(struct doc_writer *w, enum block_kind kind, unsigned level);
 void docw_begin_record(struct doc_writer *w, uint32_t row, uint32_t label_off, uint32_t label_len);
 void docw_text(struct doc_writer *w, struct str s); /* cleaned as text_clean does */
-void docw_line(struct doc_writer *w, struct str s); /* the same, white space and line ends become one space each run */
-void docw_end(struct doc_writer *w);                /* trims; a block without text is taken back */
+void docw_line(struct doc_writer *w,
+               struct str s);        /* the same, white space and line ends become one space each run */
+void docw_end(struct doc_writer *w); /* trims; a block without text is taken back */
 void docw_block(struct doc_writer *w, enum block_kind kind, unsigned level, struct str s);
 void docw_label(struct doc_writer *w, struct str s, uint32_t *off, uint32_t *len);
 void docw_title(struct doc_writer *w, struct str s); /* the first non-empty one stays */

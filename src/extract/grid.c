@@ -24,7 +24,7 @@ struct layout {
     size_t n;
     size_t first, data; /* cells: header rows are [first, data), rows above are captions */
     uint32_t n_cols;
-    struct str *names;   /* [n_cols], in name_bytes; len 0: none */
+    struct str *names; /* [n_cols], in name_bytes; len 0: none */
     struct buf name_bytes;
     struct carry *carry; /* [n_cols] */
     struct buf active;   /* uint32_t columns with a carry, ascending */
@@ -61,7 +61,8 @@ size_t grid_cell_count(const struct grid *g)
     return g->cells.len / sizeof(struct grid_cell);
 }
 
-void grid_add(struct grid *g, struct doc_writer *w, uint32_t row, uint32_t col, enum cell_kind kind, struct str s)
+void grid_add(struct grid *g, struct doc_writer *w, uint32_t row, uint32_t col, enum cell_kind kind,
+              struct str s)
 {
     if (w->rc)
         return;
@@ -69,7 +70,8 @@ void grid_add(struct grid *g, struct doc_writer *w, uint32_t row, uint32_t col, 
     text_squeeze(&g->text, s);
     if (g->text.len == off && !buf_failed(&g->text))
         return;
-    if (row > EXTRACT_MAX_ROWS || col >= EXTRACT_MAX_COLUMNS || n >= g->max_cells || g->text.len > w->max_bytes) {
+    if (row > EXTRACT_MAX_ROWS || col >= EXTRACT_MAX_COLUMNS || n >= g->max_cells ||
+        g->text.len > w->max_bytes) {
         docw_fail(w, RAG_ETOOBIG, "too many cells (at row %u, column %u)", row, col + 1);
         return;
     }
@@ -77,7 +79,10 @@ void grid_add(struct grid *g, struct doc_writer *w, uint32_t row, uint32_t col, 
         const struct grid_cell *last = (const struct grid_cell *)(const void *)g->cells.ptr + (n - 1);
         g->unsorted |= row < last->row || (row == last->row && col <= last->col);
     }
-    struct grid_cell c = {.row = row, .col = col, .off = (uint32_t)off, .len = (uint32_t)(g->text.len - off),
+    struct grid_cell c = {.row = row,
+                          .col = col,
+                          .off = (uint32_t)off,
+                          .len = (uint32_t)(g->text.len - off),
                           .kind = (uint8_t)kind};
     buf_add(&g->cells, &c, sizeof c);
     if (buf_failed(&g->text) || buf_failed(&g->cells))
@@ -151,8 +156,8 @@ static size_t numbers_in(const struct layout *l, size_t from, size_t to)
 
 static bool is_year(struct str s)
 {
-    return s.len == 4 && (memcmp(s.ptr, "19", 2) == 0 || memcmp(s.ptr, "20", 2) == 0) &&
-           s.ptr[2] >= '0' && s.ptr[2] <= '9' && s.ptr[3] >= '0' && s.ptr[3] <= '9';
+    return s.len == 4 && (memcmp(s.ptr, "19", 2) == 0 || memcmp(s.ptr, "20", 2) == 0) && s.ptr[2] >= '0' &&
+           s.ptr[2] <= '9' && s.ptr[3] >= '0' && s.ptr[3] <= '9';
 }
 
 static bool are_names(const struct grid *g, const struct layout *l, size_t from, size_t to)
@@ -362,13 +367,13 @@ static void put_name(struct doc_writer *w, const struct layout *l, uint32_t col)
 }
 
 struct style {
-    bool named;       /* `column: value` */
-    bool letters;     /* a nameless column gets its letter */
+    bool named;   /* `column: value` */
+    bool letters; /* a nameless column gets its letter */
     const char *between;
 };
 
-static void put_value(struct doc_writer *w, const struct layout *l, uint32_t col, struct str v, const struct style *st,
-                      bool *first)
+static void put_value(struct doc_writer *w, const struct layout *l, uint32_t col, struct str v,
+                      const struct style *st, bool *first)
 {
     if (!*first)
         docw_text(w, str_of(st->between));
@@ -381,8 +386,8 @@ static void put_value(struct doc_writer *w, const struct layout *l, uint32_t col
 }
 
 /* The cells [from, to) of one row and the values carried into it, in column order. */
-static void put_row(struct doc_writer *w, const struct grid *g, const struct layout *l, size_t from, size_t to,
-                    const struct style *st)
+static void put_row(struct doc_writer *w, const struct grid *g, const struct layout *l, size_t from,
+                    size_t to, const struct style *st)
 {
     const uint32_t *a = (const uint32_t *)(const void *)l->active.ptr;
     size_t n = l->active.len / sizeof *a, k = 0;
@@ -403,13 +408,29 @@ static void put_row(struct doc_writer *w, const struct grid *g, const struct lay
 static void put_captions(struct doc_writer *w, const struct grid *g, const struct layout *l)
 {
     for (size_t i = 0; i < l->first; i++)
-        docw_block(w, BLOCK_PARAGRAPH, 0, cell_str(g, l->cells + i));
+        if (l->cells[i].len <= MAX_NAME)
+            docw_block(w, BLOCK_HEADING, 1, cell_str(g, l->cells + i));
+        else
+            docw_block(w, BLOCK_PARAGRAPH, 0, cell_str(g, l->cells + i));
+}
+
+/* A remark below the rows that stands in the first column for want of a better place. */
+static bool is_remark(const struct grid *g, const struct layout *l, size_t from, size_t to)
+{
+    static const char *const starts[] = {"注", "备注", "说明", "Note", "*", "※"};
+    if (to - from != 1 || l->active.len || l->n_cols < 3 || l->cells[from].col != 0)
+        return false;
+    struct str s = cell_str(g, l->cells + from);
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (s.len >= strlen(starts[i]) && memcmp(s.ptr, starts[i], strlen(starts[i])) == 0)
+            return true;
+    return false;
 }
 
 static void emit_records(struct grid *g, struct doc_writer *w, struct layout *l, struct str label)
 {
     uint32_t label_off, label_len;
-    const struct style named = {.named = true, .letters = true, .between = "\n"};
+    const struct style named = {.named = true, .letters = true, .between = "\n"}, plain = {.between = "\n"};
     docw_label(w, label, &label_off, &label_len);
     put_captions(w, g, l);
     for (size_t i = l->data, end; i < l->n && !w->rc; i = end) {
@@ -418,7 +439,7 @@ static void emit_records(struct grid *g, struct doc_writer *w, struct layout *l,
         if (buf_failed(&l->active))
             docw_fail(w, RAG_ENOMEM, "out of memory");
         docw_begin_record(w, l->cells[i].row, label_off, label_len);
-        put_row(w, g, l, i, end, &named);
+        put_row(w, g, l, i, end, is_remark(g, l, i, end) ? &plain : &named);
         docw_end(w);
     }
 }

@@ -14,58 +14,61 @@
 enum { MAX_SPAN = 1000, LONG_CELL = 1000, MAX_LIST_DEPTH = 32 };
 
 enum element {
-    EL_INLINE,  /* part of the words around it */
-    EL_BLOCK,   /* ends the words before it and its own */
+    EL_INLINE, /* part of the words around it */
+    EL_BLOCK,  /* ends the words before it and its own */
     EL_BREAK,
     EL_TITLE,
     EL_HEADING, /* h1..h6 */
     EL_ITEM,
-    EL_LIST,    /* ul */
+    EL_LIST, /* ul */
     EL_NUMBERED,
     EL_PRE,
     EL_TABLE,
     EL_ROW,
     EL_CELL,
     EL_HEAD_CELL,
-    EL_SKIP,    /* left out always */
-    EL_CHROME,  /* left out in the first pass */
+    EL_SKIP,   /* left out always */
+    EL_CHROME, /* left out in the first pass */
 };
 
 static const struct {
     const char *name;
     enum element el;
 } elements[] = {
-    {"p", EL_BLOCK}, {"div", EL_BLOCK}, {"section", EL_BLOCK}, {"article", EL_BLOCK}, {"main", EL_BLOCK},
-    {"blockquote", EL_BLOCK}, {"dl", EL_BLOCK}, {"dt", EL_BLOCK}, {"dd", EL_BLOCK}, {"figure", EL_BLOCK},
-    {"figcaption", EL_BLOCK}, {"caption", EL_BLOCK}, {"address", EL_BLOCK}, {"hr", EL_BLOCK}, {"body", EL_BLOCK},
-    {"center", EL_BLOCK}, {"details", EL_BLOCK}, {"summary", EL_BLOCK}, {"fieldset", EL_BLOCK}, {"head", EL_BLOCK},
-    {"br", EL_BREAK}, {"title", EL_TITLE}, {"h1", EL_HEADING}, {"h2", EL_HEADING}, {"h3", EL_HEADING},
-    {"h4", EL_HEADING}, {"h5", EL_HEADING}, {"h6", EL_HEADING}, {"li", EL_ITEM}, {"ul", EL_LIST},
-    {"ol", EL_NUMBERED}, {"pre", EL_PRE}, {"table", EL_TABLE}, {"tr", EL_ROW}, {"td", EL_CELL},
-    {"th", EL_HEAD_CELL}, {"script", EL_SKIP}, {"style", EL_SKIP}, {"noscript", EL_SKIP}, {"template", EL_SKIP},
-    {"svg", EL_SKIP}, {"iframe", EL_SKIP}, {"object", EL_SKIP}, {"select", EL_SKIP}, {"textarea", EL_SKIP},
-    {"nav", EL_CHROME}, {"header", EL_CHROME}, {"footer", EL_CHROME}, {"aside", EL_CHROME}, {"form", EL_CHROME},
-    {"button", EL_CHROME},
+    {"p", EL_BLOCK},       {"div", EL_BLOCK},        {"section", EL_BLOCK},    {"article", EL_BLOCK},
+    {"main", EL_BLOCK},    {"blockquote", EL_BLOCK}, {"dl", EL_BLOCK},         {"dt", EL_BLOCK},
+    {"dd", EL_BLOCK},      {"figure", EL_BLOCK},     {"figcaption", EL_BLOCK}, {"caption", EL_BLOCK},
+    {"address", EL_BLOCK}, {"hr", EL_BLOCK},         {"body", EL_BLOCK},       {"center", EL_BLOCK},
+    {"details", EL_BLOCK}, {"summary", EL_BLOCK},    {"fieldset", EL_BLOCK},   {"head", EL_BLOCK},
+    {"br", EL_BREAK},      {"title", EL_TITLE},      {"h1", EL_HEADING},       {"h2", EL_HEADING},
+    {"h3", EL_HEADING},    {"h4", EL_HEADING},       {"h5", EL_HEADING},       {"h6", EL_HEADING},
+    {"li", EL_ITEM},       {"ul", EL_LIST},          {"ol", EL_NUMBERED},      {"pre", EL_PRE},
+    {"table", EL_TABLE},   {"tr", EL_ROW},           {"td", EL_CELL},          {"th", EL_HEAD_CELL},
+    {"script", EL_SKIP},   {"style", EL_SKIP},       {"noscript", EL_SKIP},    {"template", EL_SKIP},
+    {"svg", EL_SKIP},      {"iframe", EL_SKIP},      {"object", EL_SKIP},      {"select", EL_SKIP},
+    {"textarea", EL_SKIP}, {"nav", EL_CHROME},       {"header", EL_CHROME},    {"footer", EL_CHROME},
+    {"aside", EL_CHROME},  {"form", EL_CHROME},      {"button", EL_CHROME},
 };
 
 struct page {
     struct doc_writer *w;
     htmlParserCtxtPtr ctxt;
     bool keep_chrome;
-    unsigned depth, skip, pre, heading, item, title; /* skip, pre, ...: open elements of that kind */
-    struct buf words;                     /* of the open block */
+    unsigned depth, pre, heading, item, title; /* pre, item, title: open elements of that kind */
+    unsigned skip;    /* depth of the element that is being left out with all in it, 0: none */
+    struct buf words; /* of the open block */
     struct buf title_text;
     bool numbered[MAX_LIST_DEPTH];
     uint32_t number[MAX_LIST_DEPTH];
     unsigned lists;
-    bool item_started;                    /* the marker of the open item is still to be written */
+    bool item_started; /* the marker of the open item is still to be written */
     unsigned tables;
-    struct grid grid;                     /* the outermost open table */
+    struct grid grid; /* the outermost open table */
     uint32_t cells, row, col;
     uint32_t col_span, row_span;
-    uint32_t head_rows;                   /* leading rows of th only */
+    uint32_t head_rows; /* leading rows of th only */
     bool row_has_td, row_has_th, long_cell;
-    uint32_t *busy_until;                 /* [EXTRACT_MAX_COLUMNS] last row that a rowspan above covers */
+    uint32_t *busy_until; /* [EXTRACT_MAX_COLUMNS] last row that a rowspan above covers */
 };
 
 static enum element element_of(const char *name)
@@ -122,7 +125,8 @@ static void flush(struct page *p)
         unsigned d = p->lists < MAX_LIST_DEPTH ? p->lists : MAX_LIST_DEPTH - 1;
         char mark[16];
         if (p->item_started) {
-            int n = p->numbered[d] ? snprintf(mark, sizeof mark, "%u. ", p->number[d]) : snprintf(mark, sizeof mark, "- ");
+            int n = p->numbered[d] ? snprintf(mark, sizeof mark, "%u. ", p->number[d])
+                                   : snprintf(mark, sizeof mark, "- ");
             docw_text(p->w, str_make(mark, (size_t)n));
         }
         docw_text(p->w, s);
@@ -222,9 +226,26 @@ static void item_start(struct page *p)
     p->number[p->lists < MAX_LIST_DEPTH ? p->lists : MAX_LIST_DEPTH - 1]++;
 }
 
-static bool skipped(const struct page *p, enum element el)
+/* What pages mark as no content by other means than the element. */
+static bool is_chrome(const xmlChar **atts)
 {
-    return el == EL_SKIP || (el == EL_CHROME && !p->keep_chrome);
+    static const char *const roles[] = {"navigation", "banner", "contentinfo", "search"};
+    const char *const names[] = {attribute(atts, "class"), attribute(atts, "id")};
+    const char *role = attribute(atts, "role");
+    for (size_t i = 0; role && i < sizeof roles / sizeof *roles; i++)
+        if (strcasecmp(role, roles[i]) == 0)
+            return true;
+    for (size_t i = 0; i < 2; i++)
+        if (names[i] && (strcasestr(names[i], "breadcrumb") || strcasestr(names[i], "cookie")))
+            return true;
+    return false;
+}
+
+static bool skipped(const struct page *p, enum element el, const xmlChar **atts)
+{
+    if (el == EL_SKIP || p->keep_chrome)
+        return el == EL_SKIP;
+    return el == EL_CHROME || ((el == EL_BLOCK || el == EL_LIST || el == EL_NUMBERED) && is_chrome(atts));
 }
 
 static void on_start(void *ctx, const xmlChar *xname, const xmlChar **atts)
@@ -237,11 +258,11 @@ static void on_start(void *ctx, const xmlChar *xname, const xmlChar **atts)
         stop(p);
         return;
     }
-    if (p->skip || skipped(p, el)) {
-        if (skipped(p, el)) {
-            if (p->skip++ == 0)
-                flush(p);
-        }
+    if (p->skip)
+        return;
+    if (skipped(p, el, atts)) {
+        flush(p);
+        p->skip = p->depth;
         return;
     }
     switch (el) {
@@ -253,7 +274,8 @@ static void on_start(void *ctx, const xmlChar *xname, const xmlChar **atts)
         flush(p);
         p->heading = (unsigned)(name[1] - '0');
         break;
-    case EL_LIST: case EL_NUMBERED: list_start(p, el == EL_NUMBERED); break;
+    case EL_LIST:
+    case EL_NUMBERED: list_start(p, el == EL_NUMBERED); break;
     case EL_ITEM: item_start(p); break;
     case EL_PRE:
         flush(p);
@@ -261,7 +283,8 @@ static void on_start(void *ctx, const xmlChar *xname, const xmlChar **atts)
         break;
     case EL_TABLE: table_start(p); break;
     case EL_ROW: row_start(p); break;
-    case EL_CELL: case EL_HEAD_CELL:
+    case EL_CELL:
+    case EL_HEAD_CELL:
         flush(p);
         if (p->tables == 1) {
             if (p->row == 0)
@@ -274,7 +297,8 @@ static void on_start(void *ctx, const xmlChar *xname, const xmlChar **atts)
             p->row_has_th |= el == EL_HEAD_CELL;
         }
         break;
-    case EL_SKIP: case EL_CHROME: flush(p); break;
+    case EL_SKIP:
+    case EL_CHROME: flush(p); break;
     }
 }
 
@@ -284,20 +308,26 @@ static void on_end(void *ctx, const xmlChar *xname)
     enum element el = element_of((const char *)xname);
     if (p->w->rc)
         return;
-    p->depth -= p->depth > 0;
+    unsigned depth = p->depth;
+    p->depth -= depth > 0;
     if (p->skip) {
-        p->skip -= skipped(p, el);
+        if (depth <= p->skip)
+            p->skip = 0;
         return;
     }
     switch (el) {
-    case EL_INLINE: case EL_BREAK: break;
+    case EL_INLINE:
+    case EL_BREAK: break;
     case EL_TITLE: p->title -= p->title > 0; break;
-    case EL_BLOCK: case EL_SKIP: case EL_CHROME: flush(p); break;
+    case EL_BLOCK:
+    case EL_SKIP:
+    case EL_CHROME: flush(p); break;
     case EL_HEADING:
         flush(p);
         p->heading = 0;
         break;
-    case EL_LIST: case EL_NUMBERED:
+    case EL_LIST:
+    case EL_NUMBERED:
         flush(p);
         p->lists -= p->lists > 0;
         break;
@@ -310,7 +340,8 @@ static void on_end(void *ctx, const xmlChar *xname)
         flush(p);
         p->pre -= p->pre > 0;
         break;
-    case EL_CELL: case EL_HEAD_CELL:
+    case EL_CELL:
+    case EL_HEAD_CELL:
         flush(p);
         cell_end(p);
         break;

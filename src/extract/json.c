@@ -18,12 +18,14 @@ static rag_code json_measure(struct doc_writer *w, struct str s)
                 if (s.ptr[i] == '\\')
                     i++;
             break;
-        case '[': case '{':
+        case '[':
+        case '{':
             values++;
             if (++depth > EXTRACT_MAX_DEPTH)
                 return docw_fail(w, RAG_ETOOBIG, "nested deeper than %d", EXTRACT_MAX_DEPTH);
             break;
-        case ']': case '}': depth -= depth > 0; break;
+        case ']':
+        case '}': depth -= depth > 0; break;
         case ',': values++; break;
         default: break;
         }
@@ -73,7 +75,10 @@ static bool is_blank(const json_t *j)
     case JSON_STRING: return str_trim(str_make(json_string_value(j), json_string_length(j))).len == 0;
     case JSON_ARRAY: return json_array_size(j) == 0;
     case JSON_OBJECT: return json_object_size(j) == 0;
-    case JSON_TRUE: case JSON_FALSE: case JSON_INTEGER: case JSON_REAL: break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+    case JSON_INTEGER:
+    case JSON_REAL: break;
     }
     return false;
 }
@@ -97,9 +102,7 @@ static bool all_scalars(const json_t *list)
 {
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v)
-        if (json_is_array(v) || json_is_object(v))
-            return false;
+    json_array_foreach(list, i, v) if (json_is_array(v) || json_is_object(v)) return false;
     return true;
 }
 
@@ -107,9 +110,7 @@ static bool all_objects(const json_t *list)
 {
     size_t i;
     json_t *v;
-    json_array_foreach(list, i, v)
-        if (!json_is_object(v))
-            return false;
+    json_array_foreach(list, i, v) if (!json_is_object(v)) return false;
     return json_array_size(list) > 0;
 }
 
@@ -118,7 +119,8 @@ static void put_list(struct doc_writer *w, const json_t *list)
     size_t i;
     json_t *v;
     bool first = true;
-    json_array_foreach(list, i, v) {
+    json_array_foreach(list, i, v)
+    {
         if (is_blank(v))
             continue;
         if (!first)
@@ -142,7 +144,8 @@ static void put_lines(struct doc_writer *w, struct buf *path, json_t *j)
     }
     if (json_is_object(j)) {
         size_t key_len;
-        json_object_keylen_foreach(j, key, key_len, v) {
+        json_object_keylen_foreach(j, key, key_len, v)
+        {
             if (len)
                 buf_addc(path, '.');
             text_squeeze(path, str_make(key, key_len));
@@ -150,7 +153,8 @@ static void put_lines(struct doc_writer *w, struct buf *path, json_t *j)
             path->len = len;
         }
     } else if (json_is_array(j) && !all_scalars(j)) {
-        json_array_foreach(j, i, v) {
+        json_array_foreach(j, i, v)
+        {
             buf_addf(path, "[%zu]", i);
             put_lines(w, path, v);
             path->len = len;
@@ -166,8 +170,8 @@ static void put_lines(struct doc_writer *w, struct buf *path, json_t *j)
     }
 }
 
-static void put_record(struct doc_writer *w, struct buf *path, uint32_t row, uint32_t label_off, uint32_t label_len,
-                       json_t *j)
+static void put_record(struct doc_writer *w, struct buf *path, uint32_t row, uint32_t label_off,
+                       uint32_t label_len, json_t *j)
 {
     docw_begin_record(w, row, label_off, label_len);
     put_lines(w, path, j);
@@ -180,8 +184,7 @@ static void put_table(struct doc_writer *w, struct buf *path, struct str name, c
     json_t *v;
     uint32_t label_off, label_len;
     docw_label(w, name, &label_off, &label_len);
-    json_array_foreach(list, i, v)
-        put_record(w, path, (uint32_t)i + 1, label_off, label_len, v);
+    json_array_foreach(list, i, v) put_record(w, path, (uint32_t)i + 1, label_off, label_len, v);
 }
 
 static bool is_section(const json_t *j)
@@ -197,7 +200,8 @@ static void put_object(struct doc_writer *w, struct buf *path, json_t *j)
     if (json_is_string(title))
         docw_title(w, str_make(json_string_value(title), json_string_length(title)));
     docw_begin(w, BLOCK_PARAGRAPH, 0);
-    json_object_keylen_foreach(j, key, key_len, v) {
+    json_object_keylen_foreach(j, key, key_len, v)
+    {
         if (is_section(v))
             continue;
         text_squeeze(path, str_make(key, key_len));
@@ -205,7 +209,8 @@ static void put_object(struct doc_writer *w, struct buf *path, json_t *j)
         path->len = 0;
     }
     docw_end(w);
-    json_object_keylen_foreach(j, key, key_len, v) {
+    json_object_keylen_foreach(j, key, key_len, v)
+    {
         struct str name = str_make(key, key_len);
         if (!is_section(v) || is_blank(v))
             continue;

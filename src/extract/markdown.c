@@ -11,14 +11,14 @@
 struct md {
     struct doc_writer *w;
     struct str s;
-    size_t at;           /* the next line */
-    struct buf para;     /* raw text of the open paragraph or list item */
-    uint8_t para_kind;   /* BLOCK_PARAGRAPH or BLOCK_LIST_ITEM */
+    size_t at;         /* the next line */
+    struct buf para;   /* raw text of the open paragraph or list item */
+    uint8_t para_kind; /* BLOCK_PARAGRAPH or BLOCK_LIST_ITEM */
     struct buf scratch;
     struct grid grid;
-    uint32_t cells;      /* of all tables so far */
-    bool blank_before;   /* the line before was blank */
-    bool in_list;        /* an item was open and nothing but blank or indented lines came since */
+    uint32_t cells;    /* of all tables so far */
+    bool blank_before; /* the line before was blank */
+    bool in_list;      /* an item was open and nothing but blank or indented lines came since */
 };
 
 static bool line_next(struct md *m, struct str *line)
@@ -273,7 +273,8 @@ static void list_item(struct md *m, struct str t, size_t marker)
     para_flush(m);
     m->para_kind = BLOCK_LIST_ITEM;
     struct str rest = str_trim(str_make(t.ptr + marker, t.len - marker));
-    if (rest.len >= 4 && rest.ptr[0] == '[' && rest.ptr[2] == ']' && rest.ptr[3] == ' ') /* a task's check box */
+    if (rest.len >= 4 && rest.ptr[0] == '[' && rest.ptr[2] == ']' &&
+        rest.ptr[3] == ' ') /* a task's check box */
         rest = str_trim(str_make(rest.ptr + 3, rest.len - 3));
     if (isdigit((unsigned char)t.ptr[0]))
         buf_adds(&m->para, str_trim(str_make(t.ptr, marker)));
@@ -323,7 +324,8 @@ static void one_line(struct md *m, struct str line)
         inline_block(m, BLOCK_HEADING, level, text);
         return;
     }
-    if (m->para.len && m->para_kind == BLOCK_PARAGRAPH && (only(t, '=', 1, false) || only(t, '-', 2, false))) {
+    if (m->para.len && m->para_kind == BLOCK_PARAGRAPH &&
+        (only(t, '=', 1, false) || only(t, '-', 2, false))) {
         inline_block(m, BLOCK_HEADING, t.ptr[0] == '=' ? 1 : 2, buf_str(&m->para));
         buf_reset(&m->para);
         return;

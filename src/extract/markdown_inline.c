@@ -12,7 +12,7 @@ struct mark {
     char c;         /* '*', '_', '~', '[', '!' (for "![") */
 };
 struct inline_out {
-    struct buf *out;  /* scratch; struck bytes are NUL, removed at the end */
+    struct buf *out; /* scratch; struck bytes are NUL, removed at the end */
     struct mark stack[STACK];
     size_t depth;
 };
@@ -137,30 +137,51 @@ static size_t code_span(struct inline_out *o, struct str s, size_t i)
     return i + n;
 }
 
-/* "<b>", "</span>", "<br/>", "<https://...>": i or the end. */
+/* A tag of html, as against a placeholder like <name>, which is text. */
+static bool is_tag(struct str in)
+{
+    static const char *const tags[] = {
+        "a",    "abbr",  "b",      "blockquote", "br",     "center", "code",    "del",     "details", "div",
+        "em",   "font",  "h1",     "h2",         "h3",     "h4",     "h5",      "h6",      "hr",      "i",
+        "img",  "ins",   "kbd",    "li",         "mark",   "ol",     "p",       "picture", "pre",     "s",
+        "samp", "small", "source", "span",       "strong", "sub",    "summary", "sup",     "table",   "tbody",
+        "td",   "th",    "thead",  "tr",         "tt",     "u",      "ul",      "video"};
+    if (in.len && in.ptr[0] == '/')
+        in = str_make(in.ptr + 1, in.len - 1);
+    size_t n = 0;
+    while (n < in.len && isalnum((unsigned char)in.ptr[n]))
+        n++;
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++)
+        if (strlen(tags[i]) == n && strncasecmp(in.ptr, tags[i], n) == 0)
+            return true;
+    return false;
+}
+
+/* "<b>", "</span>", "<br/>", "<https://...>". */
 static size_t angle(struct inline_out *o, struct str s, size_t i)
 {
     size_t end = s.len - i > 1000 ? i + 1000 : s.len;
     const char *e = memchr(s.ptr + i, '>', end - i);
-    if (!e || i + 1 >= s.len || !(isalpha((unsigned char)s.ptr[i + 1]) || s.ptr[i + 1] == '/')) {
+    struct str in = e ? str_make(s.ptr + i + 1, (size_t)(e - (s.ptr + i)) - 1) : str_make(NULL, 0);
+    bool tag = is_tag(in), link = in.len && memmem(in.ptr, in.len, ":", 1) && !memchr(in.ptr, ' ', in.len);
+    if (!tag && !link) {
         buf_addc(o->out, '<');
         return i + 1;
     }
-    size_t stop = (size_t)(e - s.ptr);
-    struct str in = str_make(s.ptr + i + 1, stop - i - 1);
-    if (memchr(in.ptr, ':', in.len) && !memchr(in.ptr, ' ', in.len) && !memchr(in.ptr, '=', in.len))
+    if (!tag)
         buf_adds(o->out, in);
     else if (in.len >= 2 && strncasecmp(in.ptr, "br", 2) == 0)
         buf_addc(o->out, '\n');
-    return stop + 1;
+    return i + in.len + 2;
 }
 
 static size_t entity(struct inline_out *o, struct str s, size_t i)
 {
     static const struct {
         const char *name, *text;
-    } known[] = {{"&amp;", "&"}, {"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&nbsp;", " "}, {"&#39;", "'"},
-                 {"&mdash;", "—"}, {"&ndash;", "–"}, {"&hellip;", "…"}, {"&yen;", "¥"}, {"&copy;", "©"}};
+    } known[] = {{"&amp;", "&"},    {"&lt;", "<"},  {"&gt;", ">"},    {"&quot;", "\""},
+                 {"&nbsp;", " "},   {"&#39;", "'"}, {"&mdash;", "—"}, {"&ndash;", "–"},
+                 {"&hellip;", "…"}, {"&yen;", "¥"}, {"&copy;", "©"}};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
         size_t n = strlen(known[k].name);
         if (s.len - i >= n && memcmp(s.ptr + i, known[k].name, n) == 0) {
@@ -184,7 +205,9 @@ void markdown_inline(struct str s, struct buf *out)
                 i++;
             buf_addc(out, s.ptr[i++]);
             break;
-        case '*': case '_': case '~': i = emphasis(&o, s, i); break;
+        case '*':
+        case '_':
+        case '~': i = emphasis(&o, s, i); break;
         case '`': i = code_span(&o, s, i); break;
         case '<': i = angle(&o, s, i); break;
         case '&': i = entity(&o, s, i); break;

@@ -18,29 +18,49 @@ struct str number_format_builtin(unsigned id)
     case 2: return STR_LIT("0.00");
     case 3: return STR_LIT("#,##0");
     case 4: return STR_LIT("#,##0.00");
-    case 5: case 6: return STR_LIT("¥#,##0;¥-#,##0");
-    case 7: case 8: return STR_LIT("¥#,##0.00;¥-#,##0.00");
+    case 5:
+    case 6: return STR_LIT("¥#,##0;¥-#,##0");
+    case 7:
+    case 8: return STR_LIT("¥#,##0.00;¥-#,##0.00");
     case 9: return STR_LIT("0%");
     case 10: return STR_LIT("0.00%");
     case 11: return STR_LIT("0.00E+00");
-    case 14: case 30: return STR_LIT("yyyy-mm-dd"); /* the reader's own order; this one is unambiguous */
+    case 14:
+    case 30: return STR_LIT("yyyy-mm-dd"); /* the reader's own order; this one is unambiguous */
     case 15: return STR_LIT("d-mmm-yy");
     case 16: return STR_LIT("d-mmm");
     case 17: return STR_LIT("mmm-yy");
     case 18: return STR_LIT("h:mm AM/PM");
     case 19: return STR_LIT("h:mm:ss AM/PM");
-    case 20: case 32: return STR_LIT("h:mm");
-    case 21: case 33: return STR_LIT("h:mm:ss");
+    case 20:
+    case 32: return STR_LIT("h:mm");
+    case 21:
+    case 33: return STR_LIT("h:mm:ss");
     case 22: return STR_LIT("yyyy-mm-dd h:mm");
-    case 27: case 36: case 50: case 52: case 57: return STR_LIT("yyyy\"年\"m\"月\"");
-    case 28: case 29: case 51: case 53: case 54: case 58: return STR_LIT("m\"月\"d\"日\"");
+    case 27:
+    case 36:
+    case 50:
+    case 52:
+    case 57: return STR_LIT("yyyy\"年\"m\"月\"");
+    case 28:
+    case 29:
+    case 51:
+    case 53:
+    case 54:
+    case 58: return STR_LIT("m\"月\"d\"日\"");
     case 31: return STR_LIT("yyyy\"年\"m\"月\"d\"日\"");
-    case 34: case 55: return STR_LIT("h\"时\"mm\"分\"");
-    case 35: case 56: return STR_LIT("h\"时\"mm\"分\"ss\"秒\"");
-    case 37: case 38: return STR_LIT("#,##0;-#,##0");
-    case 39: case 40: return STR_LIT("#,##0.00;-#,##0.00");
-    case 41: case 42: return STR_LIT("#,##0");
-    case 43: case 44: return STR_LIT("#,##0.00");
+    case 34:
+    case 55: return STR_LIT("h\"时\"mm\"分\"");
+    case 35:
+    case 56: return STR_LIT("h\"时\"mm\"分\"ss\"秒\"");
+    case 37:
+    case 38: return STR_LIT("#,##0;-#,##0");
+    case 39:
+    case 40: return STR_LIT("#,##0.00;-#,##0.00");
+    case 41:
+    case 42: return STR_LIT("#,##0");
+    case 43:
+    case 44: return STR_LIT("#,##0.00");
     case 45: return STR_LIT("mm:ss");
     case 46: return STR_LIT("[h]:mm:ss");
     case 47: return STR_LIT("mm:ss.0");
@@ -65,7 +85,10 @@ static size_t item_len(struct str c, size_t i)
     switch (c.ptr[i]) {
     case '"': e = memchr(c.ptr + i + 1, '"', c.len - i - 1); break;
     case '[': e = memchr(c.ptr + i + 1, ']', c.len - i - 1); break;
-    case '\\': case '_': case '*': case '!': {
+    case '\\':
+    case '_':
+    case '*':
+    case '!': {
         size_t n = 2; /* and the rest of a UTF-8 sequence */
         while (i + n < c.len && ((unsigned char)c.ptr[i + n] & 0xC0) == 0x80)
             n++;
@@ -255,7 +278,10 @@ static void show_date(struct buf *out, struct str c, const struct when *t)
         n = item_len(c, i);
         if (is_elapsed(c, i, n)) {
             k = (char)tolower((unsigned char)c.ptr[i + 1]);
-            buf_addf(out, "%lld", (long long)(k == 'h' ? t->total_s / 3600 : k == 'm' ? t->total_s / 60 : t->total_s));
+            buf_addf(out, "%lld",
+                     (long long)(k == 'h'   ? t->total_s / 3600
+                                 : k == 'm' ? t->total_s / 60
+                                            : t->total_s));
             last = k;
         } else if (n == 1 && strchr("ymdhs", k)) {
             while (i + n < c.len && tolower((unsigned char)c.ptr[i + n]) == k)
@@ -265,7 +291,10 @@ static void show_date(struct buf *out, struct str c, const struct when *t)
         } else if (n == 1 && c.ptr[i] == '.' && i + 1 < c.len && c.ptr[i + 1] == '0') { /* ss.000 */
             while (i + n < c.len && c.ptr[i + n] == '0')
                 n++;
-            buf_addf(out, ".%0*u", n > 3 ? 3 : (int)n - 1, n == 2 ? t->ms / 100 : n == 3 ? t->ms / 10 : t->ms);
+            buf_addf(out, ".%0*u", n > 3 ? 3 : (int)n - 1,
+                     n == 2   ? t->ms / 100
+                     : n == 3 ? t->ms / 10
+                              : t->ms);
         } else if (n == 1 && c.ptr[i] == '@') {
             continue;
         } else {
@@ -276,11 +305,11 @@ static void show_date(struct buf *out, struct str c, const struct when *t)
 
 /* A digit pattern: "#,##0.00" and what follows it directly. */
 struct pattern {
-    size_t start, end;  /* in the section */
+    size_t start, end;                           /* in the section */
     unsigned min_int, min_frac, max_frac, scale; /* scale: trailing commas */
     bool group;
-    unsigned percent;   /* signs anywhere in the section */
-    unsigned exponent;  /* zeros after E+, 0: none */
+    unsigned percent;  /* signs anywhere in the section */
+    unsigned exponent; /* zeros after E+, 0: none */
     bool fraction;
 };
 
@@ -370,7 +399,8 @@ static void show_digits(struct buf *out, double v, const struct pattern *p)
     int point;
     unsigned max_frac = p->max_frac > 20 ? 20 : p->max_frac;
     decimal(v, d, &point);
-    point += 2 * (int)p->percent - 3 * (int)p->scale;
+    if (d[0] != '0')
+        point += 2 * (int)p->percent - 3 * (int)p->scale;
     round_at(d, &point, point + (int)max_frac);
     int n_int = point > (int)p->min_int ? point : (int)p->min_int;
     for (int i = 0; i < n_int; i++) {

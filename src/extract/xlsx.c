@@ -45,7 +45,7 @@ struct custom_format {
 
 struct cell_style {
     uint32_t format_id;
-    struct span code;      /* of a custom format, see styles_resolve; len 0: built in */
+    struct span code; /* of a custom format, see styles_resolve; len 0: built in */
 };
 
 struct book {
@@ -53,14 +53,14 @@ struct book {
     struct str zip;
     uint64_t unpacked;
     bool date1904;
-    struct buf names;      /* bytes of spans other than shared strings */
-    struct buf sheets;     /* struct sheet[] */
-    struct buf relations;  /* struct relation[]: of the part read last */
-    struct buf formats;    /* struct custom_format[] */
-    struct buf styles;     /* struct cell_style[] */
+    struct buf names;                 /* bytes of spans other than shared strings */
+    struct buf sheets;                /* struct sheet[] */
+    struct buf relations;             /* struct relation[]: of the part read last */
+    struct buf formats;               /* struct custom_format[] */
+    struct buf styles;                /* struct cell_style[] */
     struct buf string_bytes, strings; /* struct span[] */
     struct grid grid;
-    uint32_t cells;        /* of the sheets before */
+    uint32_t cells; /* of the sheets before */
 };
 
 /* One part being parsed. */
@@ -69,7 +69,7 @@ struct part {
     xmlParserCtxtPtr ctxt;
     unsigned depth;
     bool in_cell_xfs, collect, phonetic;
-    struct buf text;       /* characters of the element being collected */
+    struct buf text; /* characters of the element being collected */
     size_t string_start;
     uint32_t row, col, next_col, style; /* of the open cell; rows from 1 */
     char type[12];
@@ -136,7 +136,8 @@ static struct str name_of(const struct book *b, struct span s)
     return buf_slice(&b->names, s.off, s.len);
 }
 
-static void add_item(struct book *b, struct buf *list, const void *item, size_t size, size_t max, const char *what)
+static void add_item(struct book *b, struct buf *list, const void *item, size_t size, size_t max,
+                     const char *what)
 {
     if (list->len / size >= max)
         docw_fail(b->w, RAG_ETOOBIG, "more than %zu %s", max, what);
@@ -408,7 +409,8 @@ static struct archive *entry_open(struct book *b, struct str path)
     struct archive *a = archive_read_new();
     if (!a || archive_read_support_format_zip_seekable(a) != ARCHIVE_OK ||
         archive_read_open_memory(a, b->zip.ptr, b->zip.len) != ARCHIVE_OK) {
-        docw_fail(b->w, RAG_EFORMAT, "not a workbook: %s", a && archive_error_string(a) ? archive_error_string(a) : "?");
+        docw_fail(b->w, RAG_EFORMAT, "not a workbook: %s",
+                  a && archive_error_string(a) ? archive_error_string(a) : "?");
         archive_read_free(a);
         return NULL;
     }
@@ -421,7 +423,8 @@ static struct archive *entry_open(struct book *b, struct str path)
             break;
         }
         if (r < ARCHIVE_WARN) {
-            docw_fail(b->w, RAG_EFORMAT, "damaged zip: %s", archive_error_string(a) ? archive_error_string(a) : "?");
+            docw_fail(b->w, RAG_EFORMAT, "damaged zip: %s",
+                      archive_error_string(a) ? archive_error_string(a) : "?");
             break;
         }
         const char *name = archive_entry_pathname(e);
@@ -438,11 +441,13 @@ static void unpack(struct book *b, struct archive *a, xmlParserCtxtPtr ctxt)
     for (;;) {
         la_ssize_t n = archive_read_data(a, piece, sizeof piece);
         if (n < 0) {
-            docw_fail(b->w, RAG_EFORMAT, "damaged zip: %s", archive_error_string(a) ? archive_error_string(a) : "?");
+            docw_fail(b->w, RAG_EFORMAT, "damaged zip: %s",
+                      archive_error_string(a) ? archive_error_string(a) : "?");
             return;
         }
         b->unpacked += (uint64_t)n;
-        if (b->unpacked > max_unpacked || (b->unpacked > RATIO_FREE && b->unpacked / MAX_RATIO > b->zip.len)) {
+        if (b->unpacked > max_unpacked ||
+            (b->unpacked > RATIO_FREE && b->unpacked / MAX_RATIO > b->zip.len)) {
             docw_fail(b->w, RAG_ETOOBIG, "unpacks to more than %llu MiB from %zu KiB",
                       (unsigned long long)(b->unpacked >> 20), b->zip.len >> 10);
             return;
@@ -500,7 +505,8 @@ static bool ends_with(struct str s, const char *z)
 
 /* The target of the first relation with this id or, id.len 0, whose type ends with `type`; relative to `base`, the
  * folder of the part that has the relation ("xl/"). Into path; false when there is none. */
-static bool target_of(const struct book *b, struct str id, const char *type, struct str base, char *path, size_t cap)
+static bool target_of(const struct book *b, struct str id, const char *type, struct str base, char *path,
+                      size_t cap)
 {
     const struct relation *r = (const struct relation *)(const void *)b->relations.ptr;
     for (size_t i = 0; i < b->relations.len / sizeof *r; i++) {
@@ -523,7 +529,8 @@ static void sheets_read(struct book *b, struct str base)
     size_t n = b->sheets.len / sizeof(struct sheet);
     for (size_t i = 0; i < n && !b->w->rc; i++) {
         const struct sheet *s = (const struct sheet *)(const void *)b->sheets.ptr + i;
-        if (s->hidden || !target_of(b, name_of(b, s->rel_id), "", base, path, sizeof path) || strstr(path, "chartsheets/"))
+        if (s->hidden || !target_of(b, name_of(b, s->rel_id), "", base, path, sizeof path) ||
+            strstr(path, "chartsheets/"))
             continue;
         grid_reset(&b->grid);
         b->grid.max_cells = EXTRACT_MAX_CELLS - b->cells;
@@ -563,7 +570,8 @@ static void book_read(struct book *b)
 rag_code extract_xlsx(struct doc_writer *w, struct str bytes)
 {
     struct book b = {.w = w, .zip = bytes};
-    struct buf *const bufs[] = {&b.names, &b.sheets, &b.relations, &b.formats, &b.styles, &b.string_bytes, &b.strings};
+    struct buf *const bufs[] = {&b.names,  &b.sheets,       &b.relations, &b.formats,
+                                &b.styles, &b.string_bytes, &b.strings};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_init(bufs[i], MEM_EXTRACT);
     grid_init(&b.grid, EXTRACT_MAX_CELLS);

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "index/bm25.h"
 #include "index/list.h"
 
 struct hit {
@@ -16,6 +17,7 @@ struct hits {
     const struct segment_list *list; /* pinned for the life of the ask */
     struct hit *items;               /* in the ask's arena */
     uint32_t n;
+    const struct bm25_term *terms;   /* the question's distinct terms, n_terms */
     float idf_mass;                  /* sum over distinct query terms of weight x idf; terms the collection lacks included */
     float known_mass;                /* the same over terms the collection has */
     uint32_t n_terms, n_known_terms; /* distinct query terms, and those of them that the collection has */

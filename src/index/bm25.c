@@ -58,7 +58,7 @@ static void look_up(const struct segment_list *list, struct query_term *q, uint3
         }
         double df = (double)q[i].df > big_n ? big_n : (double)q[i].df; /* deleted chunks still count in df */
         q[i].impact = q[i].weight * (float)log(1 + (big_n - df + .5) / (df + .5));
-        out->n_terms++;
+        out->terms[out->n_terms++] = (struct bm25_term){q[i].text, q[i].impact, q[i].df > 0};
         out->idf_mass += q[i].impact;
         if (q[i].df) {
             out->n_known++;
@@ -160,6 +160,9 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
     rag_code rc = distinct_terms(list, terms, a, &q, &n);
     if (rc)
         return rc;
+    out->terms = arena_array(a, (size_t)n + 1, sizeof *out->terms);
+    if (!out->terms)
+        return RAG_ENOMEM;
     look_up(list, q, n, out);
     uint32_t most = 1;
     for (uint32_t e = 0; e < list->n; e++)

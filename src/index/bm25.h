@@ -14,7 +14,14 @@ struct bm25_hit {
     float score;
     float mass; /* sum of weight x idf of the query terms the chunk holds */
 };
+/* A distinct term of the question. */
+struct bm25_term {
+    struct str text;
+    float impact; /* weight x idf */
+    bool known;   /* some chunk has it */
+};
 struct bm25_result {
+    struct bm25_term *terms; /* n_terms */
     struct bm25_hit *hits; /* best first; ties in list order */
     uint32_t n;
     float idf_mass, known_mass; /* sum of weight x idf: of all distinct terms, of those the collection holds */

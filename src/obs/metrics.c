@@ -241,7 +241,7 @@ static void print_value(struct buf *out, double x)
     if (fabs(x) < 1e15 && x == floor(x))
         buf_addf(out, "%.0f\n", x);
     else
-        buf_addf(out, "%.9g\n", x);
+        buf_addf(out, "%.14g\n", x);
 }
 
 static void print_histogram(struct buf *out, const char *name, const char *labels, const struct histogram *h,

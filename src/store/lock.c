@@ -16,8 +16,13 @@ static rag_code write_lock(struct data_lock *l, const char *address, struct rag_
 {
     char text[512];
     int n = snprintf(text, sizeof text, "%ld\n%s\n%s\n", (long)getpid(), l->token, address);
-    if (ftruncate(l->fd, 0) || pwrite(l->fd, text, (size_t)n, 0) != n)
-        return rag_err_set(err, rag_code_from_errno(errno), "LOCK: cannot write: %s", strerror(errno));
+    errno = 0;
+    if (n >= (int)sizeof text)
+        return rag_err_set(err, RAG_ETOOBIG, "LOCK: address too long");
+    if (ftruncate(l->fd, 0) || pwrite(l->fd, text, (size_t)n, 0) != n) {
+        int e = errno ? errno : ENOSPC; /* part of it written: no room for the rest */
+        return rag_err_set(err, rag_code_from_errno(e), "LOCK: cannot write: %s", strerror(e));
+    }
     return RAG_OK;
 }
 
@@ -43,15 +48,20 @@ rag_code data_lock_take(const char *dir, struct data_lock *out, struct data_lock
     if (fd < 0)
         return rag_err_set(err, rag_code_from_errno(errno), "data folder %s: cannot write: %s", dir, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB)) {
-        rc = errno == EWOULDBLOCK ? RAG_ECONFLICT : rag_code_from_errno(errno);
+        int e = errno;
         if (holder)
             read_holder(fd, holder);
         close(fd);
-        return rag_err_set(err, rc, "data folder %s: in use by another ragd", dir);
+        if (e == EWOULDBLOCK)
+            return rag_err_set(err, RAG_ECONFLICT, "data folder %s: in use by another ragd", dir);
+        return rag_err_set(err, rag_code_from_errno(e), "data folder %s: cannot lock: %s", dir, strerror(e));
     }
     out->fd = fd;
     random_hex(out->token, 32);
-    rc = fchmod(fd, 0600) ? rag_code_from_errno(errno) : write_lock(out, "", err);
+    if (fchmod(fd, 0600)) /* before the token is in it: the file may come from a copy with other rights */
+        rc = rag_err_set(err, rag_code_from_errno(errno), "data folder %s: LOCK: %s", dir, strerror(errno));
+    else
+        rc = write_lock(out, "", err);
     if (rc)
         data_lock_release(out);
     return rc;

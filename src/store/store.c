@@ -1,69 +1,42 @@
 /* The writing side. One connection, WAL, synchronous=FULL: a commit that returned is on the disk. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "store/store_int.h"
 #include "sys/file.h"
 
-static rag_code pragma_int(struct conn *c, const char *sql, int *out, struct rag_err *err)
+/* A filesystem without shared memory would silently keep the old journal mode. */
+static rag_code use_wal(struct conn *c, struct rag_err *err)
 {
-    sqlite3_stmt *st;
-    int rc = sqlite3_prepare_v2(c->db, sql, -1, &st, NULL);
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(c->db, "PRAGMA journal_mode=WAL", -1, &st, NULL);
     if (!rc)
         rc = sqlite3_step(st);
-    if (rc != SQLITE_ROW) {
-        sqlite3_finalize(st);
-        return conn_fail(c, rc, "read the version", err);
-    }
-    *out = sqlite3_column_int(st, 0);
+    const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    rag_code code = rc != SQLITE_ROW                  ? conn_fail(c, rc, "open", err)
+                    : mode && strcmp(mode, "wal") == 0 ? RAG_OK
+                                                       : rag_err_set(err, RAG_EIO, "database: this filesystem has no WAL mode");
     sqlite3_finalize(st);
-    return RAG_OK;
-}
-
-/* Checks whose database it is and brings it to STORE_SCHEMA_VERSION in one transaction. */
-static rag_code migrate(struct conn *c, bool may_write, struct rag_err *err)
-{
-    int version = 0, app = 0;
-    rag_code rc = pragma_int(c, "PRAGMA user_version", &version, err);
-    if (!rc)
-        rc = pragma_int(c, "PRAGMA application_id", &app, err);
-    if (rc)
-        return rc;
-    if (version > STORE_SCHEMA_VERSION)
-        return rag_err_set(err, RAG_EVERSION, "database: schema %d is newer than this ragd reads (%d)", version,
-                           STORE_SCHEMA_VERSION);
-    if (version > 0 && app != STORE_APPLICATION_ID)
-        return rag_err_set(err, RAG_ECORRUPT, "database: not one of ragd's");
-    if (version == STORE_SCHEMA_VERSION)
-        return RAG_OK;
-    if (!may_write)
-        return rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first", version);
-    rc = conn_exec(c, "BEGIN IMMEDIATE", err);
-    for (int v = version; v < STORE_SCHEMA_VERSION && !rc; v++)
-        rc = conn_exec(c, store_steps[v], err);
-    char sql[128];
-    snprintf(sql, sizeof sql, "PRAGMA user_version=%d; PRAGMA application_id=%d", STORE_SCHEMA_VERSION, STORE_APPLICATION_ID);
-    if (!rc)
-        rc = conn_exec(c, sql, err);
-    if (!rc)
-        rc = conn_exec(c, "COMMIT", err);
-    if (rc)
-        sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
-    return rc;
+    return code ? code : conn_exec(c, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864", err);
 }
 
 rag_code store_open(const struct store_options *opt, struct store **out, struct rag_err *err)
 {
+    int version = 0;
     struct store *s = mem_zalloc(MEM_STORE, sizeof *s);
+    *out = NULL;
     if (!s)
         return rag_err_set(err, RAG_ENOMEM, "database: out of memory");
-    rag_code rc = conn_open(&s->c, opt, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
+    rag_code rc = conn_open(&s->c, opt, opt->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (!rc)
-        rc = conn_exec(&s->c, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864;", err);
-    if (!rc)
-        rc = migrate(&s->c, true, err);
-    if (!rc && (rc = file_sync_dir(opt->dir))) /* the new file's name */
+        rc = schema_check(&s->c, &version, err); /* before anything is written: it may be another program's */
+    if (!rc && opt->read_only && version < STORE_SCHEMA_VERSION)
+        rc = rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first", version);
+    if (!rc && !opt->read_only)
+        rc = use_wal(&s->c, err);
+    if (!rc && version < STORE_SCHEMA_VERSION)
+        rc = schema_migrate(&s->c, version, err);
+    if (!rc && !opt->read_only && (rc = file_sync_dir(opt->dir))) /* the new file's name */
         rag_err_set(err, rc, "data folder %s: cannot sync", opt->dir);
     if (rc) {
         store_close(s);
@@ -77,73 +50,118 @@ void store_close(struct store *s)
 {
     if (!s)
         return;
+    store_rollback(s);
+    /* The last connection's close checkpoints; with readers open this one does what they let it. */
+    if (s->c.db && !sqlite3_db_readonly(s->c.db, "main"))
+        sqlite3_wal_checkpoint_v2(s->c.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     conn_close(&s->c);
     mem_free(MEM_STORE, s);
 }
 
+/* ---- transactions ---------------------------------------------------------------------------------------- */
+
+/* After some errors (disk full, out of memory) SQLite rolls the whole transaction back by itself. A savepoint
+ * set then would start a transaction of its own and commit it on release: everything refuses until commit or
+ * rollback has told the caller. */
+static rag_code still_in_transaction(struct store *s, struct rag_err *err)
+{
+    if (!s->in_transaction || !sqlite3_get_autocommit(s->c.db))
+        return RAG_OK;
+    return rag_err_set(err, s->c.last_failure ? s->c.last_failure : RAG_EIO, "database: the transaction was rolled back after: %s",
+                       rag_code_name(s->c.last_failure));
+}
+
+static rag_code run_sql(struct store *s, const char *sql, const char *what, struct rag_err *err)
+{
+    sqlite3_stmt *st;
+    rag_code rc = conn_prepare(&s->c, sql, &st, err);
+    return rc ? rc : conn_run(&s->c, st, what, err);
+}
+
 rag_code store_begin(struct store *s, struct rag_err *err)
 {
-    return conn_exec(&s->c, "BEGIN IMMEDIATE", err);
+    s->c.last_failure = RAG_OK;
+    rag_code rc = run_sql(s, "BEGIN IMMEDIATE", "begin", err);
+    s->in_transaction = rc == RAG_OK;
+    return rc;
 }
 
 rag_code store_commit(struct store *s, struct rag_err *err)
 {
-    rag_code rc = conn_exec(&s->c, "COMMIT", err);
-    if (rc)
-        store_rollback(s);
+    rag_code rc = still_in_transaction(s, err);
+    if (!rc)
+        rc = run_sql(s, "COMMIT", "commit", err);
+    store_rollback(s); /* nothing to do after a commit */
     return rc;
 }
 
 void store_rollback(struct store *s)
 {
-    if (!sqlite3_get_autocommit(s->c.db))
+    s->in_transaction = false;
+    if (s->c.db && !sqlite3_get_autocommit(s->c.db))
         sqlite3_exec(s->c.db, "ROLLBACK", NULL, NULL, NULL);
 }
 
 rag_code store_savepoint(struct store *s, struct rag_err *err)
 {
-    sqlite3_stmt *st;
-    rag_code rc = conn_prepare(&s->c, "SAVEPOINT doc", &st, err);
-    return rc ? rc : conn_run(&s->c, st, "set a savepoint", err);
+    rag_code rc = still_in_transaction(s, err);
+    return rc ? rc : run_sql(s, "SAVEPOINT doc", "set a savepoint", err);
 }
 
 rag_code store_release(struct store *s, struct rag_err *err)
 {
-    sqlite3_stmt *st;
-    rag_code rc = conn_prepare(&s->c, "RELEASE doc", &st, err);
-    return rc ? rc : conn_run(&s->c, st, "release a savepoint", err);
+    rag_code rc = still_in_transaction(s, err);
+    return rc ? rc : run_sql(s, "RELEASE doc", "release a savepoint", err);
 }
 
 void store_rollback_to_savepoint(struct store *s)
 {
-    sqlite3_exec(s->c.db, "ROLLBACK TO doc; RELEASE doc", NULL, NULL, NULL);
+    if (!sqlite3_get_autocommit(s->c.db) && sqlite3_exec(s->c.db, "ROLLBACK TO doc; RELEASE doc", NULL, NULL, NULL))
+        sqlite3_exec(s->c.db, "ROLLBACK", NULL, NULL, NULL); /* half a document must not be committed */
 }
 
 /* ---- collections --------------------------------------------------------------------------------------- */
+
+static bool name_ok(struct str n)
+{
+    if (n.len < 1 || n.len > 64 || str_eqz(n, ".") || str_eqz(n, ".."))
+        return false;
+    for (size_t i = 0; i < n.len; i++) {
+        char c = n.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-'))
+            return false;
+    }
+    return true;
+}
 
 rag_code store_collection_add(struct store *s, struct str name, struct str settings, int64_t now_ms, int64_t *id,
                               struct rag_err *err)
 {
     sqlite3_stmt *st;
+    if (!name_ok(name))
+        return rag_err_set(err, RAG_EINVAL, "collection name: not [A-Za-z0-9_.-]{1,64}");
     rag_code rc = conn_prepare(&s->c, "SELECT id FROM collections WHERE name=?1", &st, err);
     if (rc)
         return rc;
     bind_str(st, 1, name);
-    int found = sqlite3_step(st);
-    if (found == SQLITE_ROW) {
+    int got = sqlite3_step(st);
+    if (got == SQLITE_ROW)
         *id = sqlite3_column_int64(st, 0);
-        sqlite3_reset(st);
-        return rag_err_set(err, RAG_ECONFLICT, "collection %.*s exists", (int)name.len, name.ptr);
-    }
+    else if (got != SQLITE_DONE)
+        rc = conn_fail(&s->c, got, "look a collection up", err);
     sqlite3_reset(st);
-    rc = conn_prepare(&s->c, "INSERT INTO collections(name, settings, created_ms) VALUES(?1, ?2, ?3)", &st, err);
+    if (got == SQLITE_ROW)
+        return rag_err_set(err, RAG_ECONFLICT, "collection %.*s exists", (int)name.len, name.ptr);
+    if (!rc)
+        rc = conn_prepare(&s->c, "INSERT INTO collections(name, settings, created_ms) VALUES(?1, ?2, ?3)", &st, err);
     if (rc)
         return rc;
     bind_str(st, 1, name);
     bind_str(st, 2, settings);
     sqlite3_bind_int64(st, 3, now_ms);
     rc = conn_run(&s->c, st, "add a collection", err);
-    *id = sqlite3_last_insert_rowid(s->c.db);
+    if (!rc)
+        *id = sqlite3_last_insert_rowid(s->c.db);
     return rc;
 }
 
@@ -224,7 +242,8 @@ static rag_code insert_version(struct store *s, struct store_document *d, struct
     sqlite3_bind_blob(st, 9, d->content_hash, 32, SQLITE_STATIC);
     sqlite3_bind_int64(st, 10, d->updated_ms);
     rc = conn_run(&s->c, st, "write a document", err);
-    d->seq = sqlite3_last_insert_rowid(s->c.db);
+    if (!rc)
+        d->seq = sqlite3_last_insert_rowid(s->c.db);
     return rc;
 }
 
@@ -244,7 +263,10 @@ static rag_code upsert_document(struct store *s, const struct store_document *d,
     sqlite3_bind_int64(st, 4, d->version);
     sqlite3_bind_int64(st, 5, d->n_chunks);
     sqlite3_bind_int64(st, 6, d->created_ms);
-    return conn_run(&s->c, st, "write a document", err);
+    rc = conn_run(&s->c, st, "write a document", err);
+    if (rc && sqlite3_extended_errcode(s->c.db) == SQLITE_CONSTRAINT_FOREIGNKEY)
+        return rag_err_set(err, RAG_ENOTFOUND, "no such collection");
+    return rc;
 }
 
 static rag_code insert_chunks(struct store *s, const struct store_document *d, struct rag_err *err)
@@ -288,11 +310,30 @@ static rag_code retire_old(struct store *s, const struct store_document *d, int6
     return conn_run(&s->c, st, "drop an old text", err);
 }
 
+static rag_code check_document(const struct store_document *d, struct rag_err *err)
+{
+    if (d->id.len < 1 || d->id.len > STORE_MAX_ID_BYTES)
+        return rag_err_set(err, RAG_EINVAL, "document id: 1 to %d bytes", STORE_MAX_ID_BYTES);
+    /* SQLite's limit is 1e9 bytes for a row; a value over it would be bound as NULL */
+    if (d->text.len > STORE_MAX_TEXT_BYTES || d->metadata.len > STORE_MAX_TEXT_BYTES / 8 ||
+        d->title.len > STORE_MAX_TEXT_BYTES / 8 || d->source.len > STORE_MAX_TEXT_BYTES / 8)
+        return rag_err_set(err, RAG_ETOOBIG, "document: larger than the store takes");
+    for (uint32_t i = 0; i < d->n_chunks; i++)
+        if (d->chunks[i].start > d->chunks[i].end || d->chunks[i].end > d->text.len ||
+            d->chunks[i].heading_path.len > STORE_MAX_TEXT_BYTES / 8)
+            return rag_err_set(err, RAG_EINVAL, "document: chunk %u is outside its text", i);
+    return RAG_OK;
+}
+
 rag_code store_put(struct store *s, struct store_document *d, enum store_put_result *result, int64_t *old_seq,
                    struct rag_err *err)
 {
     struct current cur = {0};
-    rag_code rc = find_current(s, d, &cur, err);
+    rag_code rc = check_document(d, err);
+    if (!rc)
+        rc = still_in_transaction(s, err);
+    if (!rc)
+        rc = find_current(s, d, &cur, err);
     if (rc)
         return rc;
     *old_seq = cur.seq;
@@ -320,7 +361,9 @@ rag_code store_delete(struct store *s, int64_t collection, struct str id, int64_
     sqlite3_stmt *st;
     struct current cur = {0};
     struct store_document d = {.collection = collection, .id = id};
-    rag_code rc = find_current(s, &d, &cur, err);
+    rag_code rc = still_in_transaction(s, err);
+    if (!rc)
+        rc = find_current(s, &d, &cur, err);
     if (rc)
         return rc;
     if (!cur.exists)

@@ -11,6 +11,8 @@
 
 #define STORE_SCHEMA_VERSION 1
 #define STORE_KEEP_VERSIONS 10 /* versions of a document whose text is kept */
+#define STORE_MAX_ID_BYTES 512
+#define STORE_MAX_TEXT_BYTES (512 << 20) /* of one document; SQLite's rows end at 1e9 bytes */
 
 /* One open database, DATA/ragd.db: one read-write connection. Only the writer thread calls functions
  * that take a non-const store; store_reader gives other threads read-only connections of their own. */
@@ -24,7 +26,7 @@ struct store_options {
 
 /* Creates or migrates the database. WAL, synchronous=FULL, foreign keys on, one writing and checkpointing
  * connection. RAG_EVERSION: written by a newer ragd. RAG_ECORRUPT: not a database or damaged.
- * RAG_EREADONLY, RAG_ENOSPC, RAG_EIO. */
+ * RAG_ENOTFOUND: no folder, or read_only and no database. RAG_EREADONLY, RAG_ENOSPC, RAG_EIO. *out is NULL then. */
 RAG_MUST_CHECK rag_code store_open(const struct store_options *opt, struct store **out, struct rag_err *err);
 void store_close(struct store *s); /* checkpoints; NULL is fine */
 
@@ -33,7 +35,8 @@ RAG_MUST_CHECK rag_code store_begin(struct store *s, struct rag_err *err);
 /* Durable when RAG_OK. On any error everything since begin is rolled back. */
 RAG_MUST_CHECK rag_code store_commit(struct store *s, struct rag_err *err);
 void store_rollback(struct store *s);
-/* Savepoint around one document of a batch: a failure undoes this document alone. */
+/* Savepoint around one document of a batch: a failure undoes this document alone. When the failure ended the
+ * whole transaction (disk full), every call after it fails with its code until commit or rollback. */
 RAG_MUST_CHECK rag_code store_savepoint(struct store *s, struct rag_err *err);
 RAG_MUST_CHECK rag_code store_release(struct store *s, struct rag_err *err);
 void store_rollback_to_savepoint(struct store *s);
@@ -41,7 +44,7 @@ void store_rollback_to_savepoint(struct store *s);
 /* ---- collections ----------------------------------------------------------------------------------- */
 struct store_collection {
     int64_t id;
-    struct str name;        /* [A-Za-z0-9_.-]{1,64}, not "." or ".."; the API checks, the store asserts */
+    struct str name;        /* [A-Za-z0-9_.-]{1,64}, not "." or ".."; others: RAG_EINVAL */
     struct str settings;    /* JSON object, "{}" by default */
     int64_t created_ms;     /* Unix milliseconds */
 };
@@ -73,6 +76,7 @@ struct store_document {
 enum store_put_result { STORE_ADDED, STORE_UPDATED, STORE_UNCHANGED };
 /* Inserts or replaces by (collection, id). Unchanged when content_hash equals the current version's: then
  * nothing is written. Fills doc->version, seq, created_ms; *old_seq is the seq it replaced, 0 when new.
+ * RAG_ENOTFOUND: no such collection. RAG_EINVAL, RAG_ETOOBIG: id, chunk spans or sizes.
  * Older versions keep their text up to STORE_KEEP_VERSIONS, beyond it only their row. */
 RAG_MUST_CHECK rag_code store_put(struct store *s, struct store_document *doc, enum store_put_result *result,
                                   int64_t *old_seq, struct rag_err *err);
@@ -81,6 +85,8 @@ RAG_MUST_CHECK rag_code store_delete(struct store *s, int64_t collection, struct
                                      struct rag_err *err);
 
 /* ---- reading: any thread, a reader each ------------------------------------------------------------- */
+/* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION). read_only also opens a folder
+ * that cannot be written, when no unfinished -wal lies in it (RAG_EREADONLY). */
 RAG_MUST_CHECK rag_code store_reader_open(const struct store_options *opt, struct store_reader **out, struct rag_err *err);
 void store_reader_close(struct store_reader *r);
 

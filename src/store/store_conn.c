@@ -1,25 +1,102 @@
+/* A SQLite connection: opening, errors as rag_codes, cached statements, memory through base/mem.h. */
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "store/store_int.h"
+
+/* ---- memory: counted under MEM_STORE, and tests can fail the n-th allocation inside SQLite ------------------ */
+
+static void *sql_malloc(int n)
+{
+    return mem_alloc(MEM_STORE, (size_t)n);
+}
+
+static void sql_free(void *p)
+{
+    mem_free(MEM_STORE, p);
+}
+
+static void *sql_realloc(void *p, int n)
+{
+    return mem_realloc(MEM_STORE, p, (size_t)n);
+}
+
+static int sql_size(void *p)
+{
+    return p ? (int)malloc_usable_size(p) : 0;
+}
+
+static int sql_roundup(int n)
+{
+    return (n + 7) & ~7;
+}
+
+static int sql_init(void *ctx)
+{
+    (void)ctx;
+    return SQLITE_OK;
+}
+
+static void sql_shutdown(void *ctx)
+{
+    (void)ctx;
+}
+
+static void configure(void)
+{
+    static const sqlite3_mem_methods methods = {sql_malloc,  sql_free, sql_realloc,  sql_size,
+                                                sql_roundup, sql_init, sql_shutdown, NULL};
+    /* Refused when SQLite is in use already: then it keeps its own allocator, which is no harm. Its statistics
+     * would take a global lock at every allocation. */
+    sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+/* ---- errors ---------------------------------------------------------------------------------------------- */
+
+/* The reason behind "cannot open" and "I/O error". */
+static rag_code code_of_errno(const struct conn *c, rag_code otherwise)
+{
+    int e = c->db ? sqlite3_system_errno(c->db) : 0;
+    switch (e) {
+    case ENOENT:
+    case ENOSPC:
+    case EDQUOT:
+    case EROFS:
+    case EACCES:
+    case EPERM:
+    case ENOMEM: return rag_code_from_errno(e);
+    default: return otherwise;
+    }
+}
+
+static rag_code code_of(const struct conn *c, int rc)
+{
+    switch (rc & 0xff) {
+    case SQLITE_FULL: return RAG_ENOSPC;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH: return RAG_EREADONLY;
+    case SQLITE_CANTOPEN: return code_of_errno(c, RAG_EIO);
+    case SQLITE_IOERR: return rc == SQLITE_IOERR_NOMEM ? RAG_ENOMEM : code_of_errno(c, RAG_EIO);
+    case SQLITE_NOMEM: return RAG_ENOMEM;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return RAG_ECORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return RAG_EBUSY;
+    case SQLITE_TOOBIG: return RAG_ETOOBIG;
+    default: return RAG_EIO;
+    }
+}
 
 rag_code conn_fail(struct conn *c, int rc, const char *what, struct rag_err *err)
 {
-    rag_code code = RAG_EIO;
-    switch (rc & 0xff) {
-    case SQLITE_FULL: code = RAG_ENOSPC; break;
-    case SQLITE_READONLY:
-    case SQLITE_CANTOPEN:
-    case SQLITE_PERM: code = RAG_EREADONLY; break;
-    case SQLITE_NOMEM: code = RAG_ENOMEM; break;
-    case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: code = RAG_ECORRUPT; break;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED: code = RAG_EBUSY; break;
-    case SQLITE_TOOBIG: code = RAG_ETOOBIG; break;
-    default: break;
-    }
-    return rag_err_set(err, code, "database: cannot %s: %s", what, c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));
+    c->last_failure = code_of(c, rc);
+    return rag_err_set(err, c->last_failure, "database: cannot %s: %s", what, c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));
 }
 
 rag_code conn_exec(struct conn *c, const char *sql, struct rag_err *err)
@@ -28,16 +105,25 @@ rag_code conn_exec(struct conn *c, const char *sql, struct rag_err *err)
     return rc ? conn_fail(c, rc, "run a statement", err) : RAG_OK;
 }
 
+/* ---- opening --------------------------------------------------------------------------------------------- */
+
 rag_code conn_open(struct conn *c, const struct store_options *opt, int flags, struct rag_err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     char path[4096];
+    pthread_once(&once, configure);
     if (snprintf(path, sizeof path, "%s/ragd.db", opt->dir) >= (int)sizeof path)
         return rag_err_set(err, RAG_ETOOBIG, "database: path too long");
     int rc = sqlite3_open_v2(path, &c->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc)
-        return conn_fail(c, rc, "open", err);
+    if (rc) {
+        rag_code code = conn_fail(c, rc, "open", err);
+        return rag_err_set(err, code, "%s: cannot open: %s", path, rag_code_name(code));
+    }
     sqlite3_extended_result_codes(c->db, 1);
     sqlite3_busy_timeout(c->db, 5000);
+    /* SQLite falls back to reading when the file cannot be written. */
+    if (flags & SQLITE_OPEN_READWRITE && sqlite3_db_readonly(c->db, "main") == 1)
+        return rag_err_set(err, RAG_EREADONLY, "%s: cannot be written", path);
     return conn_exec(c, "PRAGMA foreign_keys=ON; PRAGMA cache_size=-8192; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF;", err);
 }
 
@@ -49,6 +135,8 @@ void conn_close(struct conn *c)
     sqlite3_close(c->db);
     c->db = NULL;
 }
+
+/* ---- statements ------------------------------------------------------------------------------------------ */
 
 rag_code conn_prepare(struct conn *c, const char *sql, sqlite3_stmt **out, struct rag_err *err)
 {
@@ -71,6 +159,7 @@ rag_code conn_prepare(struct conn *c, const char *sql, sqlite3_stmt **out, struc
 rag_code conn_run(struct conn *c, sqlite3_stmt *st, const char *what, struct rag_err *err)
 {
     int rc = sqlite3_step(st);
+    rag_code code = rc == SQLITE_DONE ? RAG_OK : conn_fail(c, rc, what, err);
     sqlite3_reset(st);
-    return rc == SQLITE_DONE ? RAG_OK : conn_fail(c, rc, what, err);
+    return code;
 }

@@ -1,20 +1,57 @@
-/* The reading side: a read-only connection for each thread that needs one; every call is one short statement. */
+/* The reading side: a read-only connection for each thread that needs one, with short transactions. */
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
 #include "store/store_int.h"
-#include "text/utf8.h"
+
+/* A WAL database in a folder that cannot be written has nowhere to put its -shm. When no -wal waits to be
+ * recovered, the file alone is the whole truth and nobody can be writing it: SQLite calls that immutable. */
+static rag_code open_immutable(struct store_reader *r, const struct store_options *opt, struct rag_err *err)
+{
+    char uri[3 * 4096 + 64], wal[4200];
+    struct stat st;
+    size_t n = 0;
+    if (snprintf(wal, sizeof wal, "%s/ragd.db-wal", opt->dir) >= (int)sizeof wal || strlen(opt->dir) >= 4096)
+        return rag_err_set(err, RAG_ETOOBIG, "database: path too long");
+    if (stat(wal, &st) == 0 && st.st_size > 0)
+        return rag_err_set(err, RAG_EREADONLY, "database: %s must be recovered first and cannot be written", wal);
+    n += (size_t)snprintf(uri, sizeof uri, "file:");
+    for (const char *p = opt->dir; *p; p++)
+        n += (size_t)snprintf(uri + n, sizeof uri - n, *p == '%' || *p == '?' || *p == '#' ? "%%%02x" : "%c", (unsigned char)*p);
+    snprintf(uri + n, sizeof uri - n, "/ragd.db?immutable=1");
+    int rc = sqlite3_open_v2(uri, &r->c.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    return rc ? conn_fail(&r->c, rc, "open", err) : conn_exec(&r->c, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF", err);
+}
+
+static rag_code open_usual(struct store_reader *r, const struct store_options *opt, struct rag_err *err)
+{
+    /* Not SQLITE_OPEN_READONLY: the first reader of a WAL database may have to make its -shm file. */
+    rag_code rc = conn_open(&r->c, opt, opt->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, err);
+    if (!rc && !opt->read_only) /* the writer's connection alone checkpoints (WAL-reset race of 3.40) */
+        sqlite3_db_config(r->c.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
+    return rc ? rc : conn_exec(&r->c, "SELECT 1 FROM sqlite_schema LIMIT 1", err); /* now the files are opened */
+}
 
 rag_code store_reader_open(const struct store_options *opt, struct store_reader **out, struct rag_err *err)
 {
+    int version = 0;
     struct store_reader *r = mem_zalloc(MEM_STORE, sizeof *r);
+    *out = NULL;
     if (!r)
         return rag_err_set(err, RAG_ENOMEM, "database: out of memory");
-    /* Not SQLITE_OPEN_READONLY: the first reader of a WAL database may have to make its -shm file. */
-    rag_code rc = conn_open(&r->c, opt, opt->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, err);
+    rag_code rc = open_usual(r, opt, err);
+    if (rc == RAG_EREADONLY && opt->read_only) {
+        conn_close(&r->c);
+        rc = open_immutable(r, opt, err);
+    }
     if (!rc)
         rc = conn_exec(&r->c, "PRAGMA query_only=ON; PRAGMA cache_size=-2048;", err);
+    if (!rc)
+        rc = schema_check(&r->c, &version, err);
+    if (!rc && version < STORE_SCHEMA_VERSION)
+        rc = rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first", version);
     if (rc) {
         store_reader_close(r);
         return rc;
@@ -31,12 +68,34 @@ void store_reader_close(struct store_reader *r)
     mem_free(MEM_STORE, r);
 }
 
+rag_code reader_snapshot(struct store_reader *r, bool *mine, struct rag_err *err)
+{
+    sqlite3_stmt *st;
+    *mine = sqlite3_get_autocommit(r->c.db) != 0;
+    if (!*mine)
+        return RAG_OK;
+    rag_code rc = conn_prepare(&r->c, "BEGIN", &st, err);
+    if (!rc)
+        rc = conn_run(&r->c, st, "begin to read", err);
+    *mine = rc == RAG_OK;
+    return rc;
+}
+
+void reader_snapshot_end(struct store_reader *r, bool mine)
+{
+    if (mine && !sqlite3_get_autocommit(r->c.db))
+        sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL); /* it only read: nothing to commit, and this cannot fail */
+}
+
 static struct str column_str(sqlite3_stmt *st, int i, struct arena *a, bool *failed)
 {
     const char *p = (const char *)sqlite3_column_text(st, i);
     size_t n = (size_t)sqlite3_column_bytes(st, i);
-    if (!p)
+    if (!p) {
+        if (sqlite3_column_type(st, i) != SQLITE_NULL)
+            *failed = true; /* no memory for its terminating NUL */
         return (struct str){0};
+    }
     char *copy = arena_strndup(a, p, n);
     if (!copy)
         *failed = true;
@@ -56,7 +115,7 @@ static void *grow(struct arena *a, void *old, uint32_t n, uint32_t *cap, size_t 
     return p;
 }
 
-static rag_code end(struct store_reader *r, sqlite3_stmt *st, int rc, bool failed, struct rag_err *err)
+rag_code reader_end(struct store_reader *r, sqlite3_stmt *st, int rc, bool failed, struct rag_err *err)
 {
     rag_code code = failed ? rag_err_set(err, RAG_ENOMEM, "database: out of memory")
                     : rc == SQLITE_DONE || rc == SQLITE_ROW ? RAG_OK
@@ -88,7 +147,7 @@ rag_code store_collections(struct store_reader *r, struct arena *a, struct store
                                                    .settings = column_str(st, 2, a, &failed),
                                                    .created_ms = sqlite3_column_int64(st, 3)};
     }
-    return end(r, st, failed ? SQLITE_DONE : got, failed, err);
+    return reader_end(r, st, failed ? SQLITE_DONE : got, failed, err);
 }
 
 #define VERSION_COLUMNS                                                                                       \
@@ -117,7 +176,9 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
 {
     sqlite3_stmt *st;
     bool failed = false;
-    if (!d->n_chunks)
+    uint32_t want = d->n_chunks, n = 0;
+    d->n_chunks = 0;
+    if (!want)
         return RAG_OK;
     rag_code rc = conn_prepare(&r->c,
                                "SELECT start, end, char_start, char_end, heading_path FROM chunks WHERE seq=?1"
@@ -125,42 +186,50 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
                                &st, err);
     if (rc)
         return rc;
-    struct store_chunk *c = arena_array(a, d->n_chunks, sizeof *c);
+    struct store_chunk *c = arena_array(a, want, sizeof *c);
     if (!c)
         return rag_err_set(err, RAG_ENOMEM, "database: out of memory");
     sqlite3_bind_int64(st, 1, d->seq);
-    uint32_t n = 0;
-    int got = SQLITE_DONE;
-    while (n < d->n_chunks && (got = sqlite3_step(st)) == SQLITE_ROW) {
-        c[n++] = (struct store_chunk){(uint32_t)sqlite3_column_int64(st, 0), (uint32_t)sqlite3_column_int64(st, 1),
-                                      (uint32_t)sqlite3_column_int64(st, 2), (uint32_t)sqlite3_column_int64(st, 3),
-                                      column_str(st, 4, a, &failed)};
-        if (c[n - 1].start > c[n - 1].end || c[n - 1].end > d->text.len) {
-            sqlite3_reset(st);
-            return rag_err_set(err, RAG_ECORRUPT, "database: chunk outside its document's text");
-        }
+    int got;
+    bool inside = true;
+    while ((got = sqlite3_step(st)) == SQLITE_ROW && n < want && inside && !failed) {
+        int64_t start = sqlite3_column_int64(st, 0), end = sqlite3_column_int64(st, 1);
+        c[n++] = (struct store_chunk){(uint32_t)start, (uint32_t)end, (uint32_t)sqlite3_column_int64(st, 2),
+                                      (uint32_t)sqlite3_column_int64(st, 3), column_str(st, 4, a, &failed)};
+        inside = start >= 0 && start <= end && (uint64_t)end <= d->text.len;
     }
+    rc = reader_end(r, st, got, failed, err);
+    if (rc)
+        return rc;
+    if (!inside || n != want || got == SQLITE_ROW)
+        return rag_err_set(err, RAG_ECORRUPT, "database: document %.*s: its chunks do not fit its text",
+                           (int)(d->id.len < 200 ? d->id.len : 200), d->id.ptr);
     d->chunks = c;
     d->n_chunks = n;
-    return end(r, st, got, failed, err);
+    return RAG_OK;
 }
 
-/* One row of `st` with its text and, for the current version, its chunks. */
+/* One row of `st` with its text and, for the current version, its chunks, of one snapshot: between two
+ * statements the writer may replace the document and take the chunks away. */
 static rag_code read_whole(struct store_reader *r, sqlite3_stmt *st, struct arena *a, struct store_document *out,
                            struct rag_err *err)
 {
-    bool failed = false;
+    bool failed = false, mine;
+    rag_code rc = reader_snapshot(r, &mine, err);
+    if (rc)
+        return rc;
     int got = sqlite3_step(st);
-    if (got == SQLITE_DONE) {
-        sqlite3_reset(st);
-        return rag_err_set(err, RAG_ENOTFOUND, "no such document or version");
-    }
     if (got == SQLITE_ROW) {
         read_document(st, a, out, &failed);
         out->text = column_str(st, 13, a, &failed);
     }
-    rag_code rc = end(r, st, got, failed, err);
-    return rc ? rc : read_chunks(r, a, out, err);
+    rc = reader_end(r, st, got, failed, err);
+    if (!rc && got == SQLITE_DONE)
+        rc = rag_err_set(err, RAG_ENOTFOUND, "no such document or version");
+    if (!rc)
+        rc = read_chunks(r, a, out, err);
+    reader_snapshot_end(r, mine);
+    return rc;
 }
 
 rag_code store_get(struct store_reader *r, int64_t collection, struct str id, uint32_t version, struct arena *a,
@@ -209,7 +278,7 @@ static rag_code read_list(struct store_reader *r, sqlite3_stmt *st, struct arena
         else
             read_document(st, a, &(*out)[(*n)++], &failed);
     }
-    return end(r, st, got, failed, err);
+    return reader_end(r, st, got, failed, err);
 }
 
 rag_code store_list(struct store_reader *r, int64_t collection, struct str after, uint32_t limit, struct arena *a,
@@ -255,11 +324,12 @@ rag_code store_each_seq(struct store_reader *r, rag_code (*each)(void *ctx, int6
     int got = SQLITE_DONE;
     while (!rc && (got = sqlite3_step(st)) == SQLITE_ROW)
         rc = each(ctx, sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1));
-    rag_code ended = end(r, st, got, false, err);
+    rag_code ended = reader_end(r, st, got, false, err);
     return rc ? rag_err_set(err, rc, "database: %s", rag_code_name(rc)) : ended;
 }
 
-static rag_code scalar(struct store_reader *r, const char *sql, int64_t arg, uint64_t *out, struct rag_err *err)
+/* One row of up to two numbers; ?1 is arg where the statement has it. */
+static rag_code numbers(struct store_reader *r, const char *sql, int64_t arg, uint64_t *x, uint64_t *y, struct rag_err *err)
 {
     sqlite3_stmt *st;
     rag_code rc = conn_prepare(&r->c, sql, &st, err);
@@ -268,98 +338,27 @@ static rag_code scalar(struct store_reader *r, const char *sql, int64_t arg, uin
     if (sqlite3_bind_parameter_count(st))
         sqlite3_bind_int64(st, 1, arg);
     int got = sqlite3_step(st);
-    *out = got == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
-    return end(r, st, got, false, err);
+    if (got == SQLITE_ROW) {
+        *x = (uint64_t)sqlite3_column_int64(st, 0);
+        if (y)
+            *y = (uint64_t)sqlite3_column_int64(st, 1);
+    }
+    return reader_end(r, st, got, false, err);
 }
 
 rag_code store_count(struct store_reader *r, int64_t collection, struct store_counts *out, struct rag_err *err)
 {
-    rag_code rc = scalar(r, "SELECT count(*) FROM collections", 0, &out->collections, err);
-    if (!rc)
-        rc = scalar(r, "SELECT count(*) FROM documents WHERE ?1 IN (0, collection)", collection, &out->documents, err);
-    if (!rc)
-        rc = scalar(r, "SELECT coalesce(sum(n_chunks), 0) FROM documents WHERE ?1 IN (0, collection)", collection,
-                    &out->chunks, err);
-    return rc;
-}
-
-/* ---- verification ---------------------------------------------------------------------------------------- */
-
-static void finding(uint32_t *n, struct rag_err *err, const char *what, struct str detail)
-{
-    if ((*n)++ == 0)
-        rag_err_set(err, RAG_ECORRUPT, "database: %s %.*s", what, (int)(detail.len < 200 ? detail.len : 200), detail.ptr);
-}
-
-static rag_code integrity(struct store_reader *r, const char *pragma, const char *what, uint32_t *n, struct rag_err *err)
-{
-    sqlite3_stmt *st;
-    rag_code rc = conn_prepare(&r->c, pragma, &st, err);
+    bool mine;
+    *out = (struct store_counts){0};
+    rag_code rc = reader_snapshot(r, &mine, err);
     if (rc)
         return rc;
-    int got;
-    while ((got = sqlite3_step(st)) == SQLITE_ROW) {
-        const char *text = (const char *)sqlite3_column_text(st, 0);
-        if (text && strcmp(text, "ok") != 0)
-            finding(n, err, what, str_of(text));
-    }
-    return end(r, st, got, false, err);
-}
-
-static rag_code verify_document(struct store_reader *r, int64_t seq, uint32_t *n, struct rag_err *err)
-{
-    struct arena a = {0};
-    struct store_document d;
-    struct rag_err why;
-    rag_code rc = store_get_by_seq(r, seq, &a, &d, &why);
-    if (rc == RAG_ECORRUPT || rc == RAG_ENOTFOUND) {
-        finding(n, err, why.msg, STR_LIT(""));
-        rc = RAG_OK;
-    } else if (!rc) {
-        if (!d.text.ptr || !utf8_valid(d.text))
-            finding(n, err, "text missing or not UTF-8 in", d.id);
-        for (uint32_t i = 0; i < d.n_chunks && d.text.ptr; i++)
-            if (utf8_floor(d.text, d.chunks[i].start) != d.chunks[i].start ||
-                utf8_floor(d.text, d.chunks[i].end) != d.chunks[i].end)
-                finding(n, err, "chunk cuts a character in", d.id);
-    } else {
-        *err = why;
-    }
-    arena_clear(&a);
+    rc = numbers(r, "SELECT count(*) FROM collections", 0, &out->collections, NULL, err);
+    if (!rc && collection)
+        rc = numbers(r, "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents WHERE collection=?1", collection,
+                     &out->documents, &out->chunks, err);
+    else if (!rc)
+        rc = numbers(r, "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents", 0, &out->documents, &out->chunks, err);
+    reader_snapshot_end(r, mine);
     return rc;
-}
-
-struct seq_list {
-    struct buf seqs;
-};
-static rag_code keep_seq(void *ctx, int64_t collection, int64_t seq)
-{
-    struct seq_list *l = ctx;
-    (void)collection;
-    BUF_ADD_VALUE(&l->seqs, seq);
-    return buf_failed(&l->seqs) ? RAG_ENOMEM : RAG_OK;
-}
-
-rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_err *err)
-{
-    struct seq_list l;
-    uint64_t bad = 0;
-    *n_findings = 0;
-    buf_init(&l.seqs, MEM_STORE);
-    rag_code rc = integrity(r, "PRAGMA integrity_check", "integrity check:", n_findings, err);
-    if (!rc)
-        rc = integrity(r, "PRAGMA foreign_key_check", "row without its parent in", n_findings, err);
-    if (!rc)
-        rc = scalar(r,
-                    "SELECT count(*) FROM documents d LEFT JOIN versions v ON v.seq=d.seq WHERE v.seq IS NULL OR"
-                    " v.version<>d.version OR d.n_chunks<>(SELECT count(*) FROM chunks c WHERE c.seq=d.seq)",
-                    0, &bad, err);
-    if (!rc && bad)
-        finding(n_findings, err, "half documents found", STR_LIT(""));
-    if (!rc)
-        rc = store_each_seq(r, keep_seq, &l, err);
-    for (size_t i = 0; i < l.seqs.len / sizeof(int64_t) && !rc; i++)
-        rc = verify_document(r, ((int64_t *)(void *)l.seqs.ptr)[i], n_findings, err);
-    buf_clear(&l.seqs);
-    return rc ? rc : *n_findings ? RAG_ECORRUPT : RAG_OK;
 }

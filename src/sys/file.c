@@ -20,6 +20,7 @@ rag_code file_read_all(const char *path, uint64_t max_bytes, struct buf *out, st
         return fail(err, errno, "open", path);
     rag_code rc = RAG_OK;
     uint64_t total = 0;
+    size_t before = out->len;
     for (;;) {
         if (!buf_reserve(out, 64 << 10)) {
             rc = rag_err_set(err, RAG_ENOMEM, "%s: out of memory", path);
@@ -42,6 +43,8 @@ rag_code file_read_all(const char *path, uint64_t max_bytes, struct buf *out, st
         }
     }
     close(fd);
+    if (rc)
+        out->len = before;
     return rc;
 }
 

@@ -21,15 +21,15 @@
 
 enum {
     MAX_LEVEL = 9,
-    RECENT = 64,          /* units remembered for the overlap */
-    ELEMENT_BYTES = 240,  /* longest element of a heading path */
-    RECORD_SIZES = 4,     /* a record longer than this many sizes is split */
+    RECENT = 64,         /* units remembered for the overlap */
+    ELEMENT_BYTES = 240, /* longest element of a heading path */
+    RECORD_SIZES = 4,    /* a record longer than this many sizes is split */
     DEFAULT_SIZE = 256,
 };
 
 struct unit {
     uint32_t start, tokens;
-    bool sentence;        /* prose: may be repeated as overlap */
+    bool sentence; /* prose: may be repeated as overlap */
 };
 
 struct chunker {
@@ -47,11 +47,11 @@ struct chunker {
     /* where we are */
     struct span {
         uint32_t start, end;
-    } heading[MAX_LEVEL + 1];    /* by level; end 0: none */
-    unsigned level;              /* of the innermost heading, 0 before the first */
-    bool path_fresh;             /* section_off/len are the path of the headings above */
+    } heading[MAX_LEVEL + 1]; /* by level; end 0: none */
+    unsigned level;           /* of the innermost heading, 0 before the first */
+    bool path_fresh;          /* section_off/len are the path of the headings above */
     uint32_t section_off, section_len;
-    uint32_t lead;               /* start of a heading that nothing stands below yet, or UINT32_MAX */
+    uint32_t lead; /* start of a heading that nothing stands below yet, or UINT32_MAX */
 };
 
 void text_doc_init(struct text_doc *d)
@@ -168,7 +168,8 @@ static void chunk_open(struct chunker *c, uint32_t start)
         c->tokens = (uint32_t)text_token_count(slice(c, c->lead, start));
         c->lead = UINT32_MAX;
     }
-    while (c->start < c->text.len && is_space(c->text.ptr[c->start])) /* so that overlap never goes back to it */
+    while (c->start < c->text.len &&
+           is_space(c->text.ptr[c->start])) /* so that overlap never goes back to it */
         c->start++;
 }
 
@@ -217,8 +218,15 @@ static void unit_add(struct chunker *c, uint32_t start, uint32_t end, uint32_t t
 static bool clause_end(uint32_t cp)
 {
     switch (cp) {
-    case ',': case ';': case ':': case 0xFF0C: case 0xFF1B: case 0xFF1A: case 0x3001: case 0x3002: case 0x2014:
-        return true;
+    case ',':
+    case ';':
+    case ':':
+    case 0xFF0C:
+    case 0xFF1B:
+    case 0xFF1A:
+    case 0x3001:
+    case 0x3002:
+    case 0x2014: return true;
     default: return false;
     }
 }

@@ -21,9 +21,11 @@ static inline void extract_fuzz(enum extract_format f, const uint8_t *data, size
     RAG_ASSERT(rc == RAG_OK || rc == RAG_EFORMAT || rc == RAG_ETOOBIG);
     RAG_ASSERT(rc == RAG_OK || err.msg[0]);
     if (rc == RAG_OK) {
-        RAG_ASSERT(utf8_valid(buf_str(&doc.text)) && utf8_valid(buf_str(&doc.title)) && utf8_valid(buf_str(&doc.labels)));
+        RAG_ASSERT(utf8_valid(buf_str(&doc.text)) && utf8_valid(buf_str(&doc.title)) &&
+                   utf8_valid(buf_str(&doc.labels)));
         for (size_t i = 0; i < doc.text.len; i++)
-            RAG_ASSERT((unsigned char)doc.text.ptr[i] >= 0x20 || doc.text.ptr[i] == '\n' || doc.text.ptr[i] == '\t');
+            RAG_ASSERT((unsigned char)doc.text.ptr[i] >= 0x20 || doc.text.ptr[i] == '\n' ||
+                       doc.text.ptr[i] == '\t');
         RAG_ASSERT(chunker_run(&doc, &(struct chunker_options){64, 16}, &chunks) == RAG_OK);
     }
     text_doc_clear(&doc);

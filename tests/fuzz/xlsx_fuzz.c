@@ -21,13 +21,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct {
         const char *name, *text;
     } parts[] = {
-        {"xl/worksheets/sheet1.xml", "<x><row><c t='s' s='1'><v>0</v></c><c s='1'><v>45306.5</v></c></row></x>"},
+        {"xl/worksheets/sheet1.xml",
+         "<x><row><c t='s' s='1'><v>0</v></c><c s='1'><v>45306.5</v></c></row></x>"},
         {"xl/sharedStrings.xml", "<x><si><t>name</t></si><si><t>fee</t></si></x>"},
         {"xl/styles.xml", "<x><cellXfs><xf numFmtId='0'/><xf numFmtId='14'/></cellXfs></x>"},
         {"xl/workbook.xml", "<x><sheet name='S' id='a'/></x>"},
-        {"xl/_rels/workbook.xml.rels", "<x><Relationship Id='a' Target='worksheets/sheet1.xml'/><Relationship "
-                                       "Type='/sharedStrings' Target='sharedStrings.xml'/><Relationship Type='/styles' "
-                                       "Target='styles.xml'/></x>"},
+        {"xl/_rels/workbook.xml.rels",
+         "<x><Relationship Id='a' Target='worksheets/sheet1.xml'/><Relationship "
+         "Type='/sharedStrings' Target='sharedStrings.xml'/><Relationship Type='/styles' "
+         "Target='styles.xml'/></x>"},
     };
     enum { N = sizeof parts / sizeof *parts };
     static char zip[1 << 17];

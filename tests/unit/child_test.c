@@ -87,12 +87,12 @@ TEST(limits_hold)
     CHECK_OK(sh("while :; do :; done", STR_LIT(""), &lim, &out, &res));
     CHECK_EQ(res.end, CHILD_SIGNALED);
     CHECK_EQ(res.status, SIGXCPU);
-    CHECK_OK(sh("echo x > /tmp/ragd_child_test.$$; s=$?; rm -f /tmp/ragd_child_test.$$; exit $s", STR_LIT(""), &usual,
-                &out, &res)); /* FSIZE 0 */
+    CHECK_OK(sh("echo x > /tmp/ragd_child_test.$$; s=$?; rm -f /tmp/ragd_child_test.$$; exit $s", STR_LIT(""),
+                &usual, &out, &res)); /* FSIZE 0 */
     CHECK(res.end == CHILD_SIGNALED || res.status != 0);
     buf_reset(&out);
-    CHECK_OK(sh("ulimit -n; ulimit -c; grep NoNewPrivs /proc/self/status; ls /proc/self/fd | wc -l", STR_LIT(""),
-                &usual, &out, &res));
+    CHECK_OK(sh("ulimit -n; ulimit -c; grep NoNewPrivs /proc/self/status; ls /proc/self/fd | wc -l",
+                STR_LIT(""), &usual, &out, &res));
     CHECK_STR(buf_str(&out), "16\n0\nNoNewPrivs:\t1\n4\n"); /* 0, 1, 2 and the folder that ls reads */
     buf_clear(&out);
 }
@@ -104,7 +104,8 @@ TEST(nothing_is_inherited)
     buf_init(&out, MEM_MISC);
     setenv("RAGD_TEST_SECRET", "s3cret", 1);
     signal(SIGUSR1, SIG_IGN);
-    const char *const argv[] = {"/bin/sh", "-c", "set | /bin/grep -c SECRET; /bin/grep SigIgn /proc/self/status", NULL};
+    const char *const argv[] = {"/bin/sh", "-c",
+                                "set | /bin/grep -c SECRET; /bin/grep SigIgn /proc/self/status", NULL};
     CHECK_OK(child_run(argv, NULL, STR_LIT(""), &usual, &out, &res));
     CHECK_STR(buf_str(&out), "0\nSigIgn:\t0000000000000000\n");
     signal(SIGUSR1, SIG_DFL);
@@ -127,8 +128,8 @@ static void *many(void *arg)
         struct buf out;
         struct child_result res;
         buf_init(&out, MEM_MISC);
-        if (sh("cat; ls /proc/self/fd | wc -l", STR_LIT("a\n"), &usual, &out, &res) || res.end != CHILD_EXITED ||
-            !str_eqz(buf_str(&out), "a\n4\n"))
+        if (sh("cat; ls /proc/self/fd | wc -l", STR_LIT("a\n"), &usual, &out, &res) ||
+            res.end != CHILD_EXITED || !str_eqz(buf_str(&out), "a\n4\n"))
             *(int *)arg = 1;
         buf_clear(&out);
     }

@@ -27,7 +27,8 @@ static struct text_block *add(struct fixture *f, enum block_kind kind, unsigned 
 {
     if (f->doc.text.len)
         buf_addz(&f->doc.text, "\n\n");
-    struct text_block b = {.start = (uint32_t)f->doc.text.len, .kind = (uint8_t)kind, .level = (uint8_t)level};
+    struct text_block b = {
+        .start = (uint32_t)f->doc.text.len, .kind = (uint8_t)kind, .level = (uint8_t)level};
     buf_addz(&f->doc.text, s);
     b.end = (uint32_t)f->doc.text.len;
     buf_add(&f->doc.blocks, &b, sizeof b);
@@ -80,9 +81,11 @@ TEST(headings_start_chunks_and_make_paths)
     run(&f, 256, 32);
     CHECK_EQ(count(&f), 2);
     CHECK_STR(text(&f, 0), "年费\n\n主卡年费3600元。"); /* the first heading has no text directly below */
-    CHECK_STR(path(&f, 0), "白金卡\x1f" "年费");
+    CHECK_STR(path(&f, 0), "白金卡\x1f"
+                           "年费");
     CHECK_STR(text(&f, 1), "积分\n\n积分永久有效。");
-    CHECK_STR(path(&f, 1), "白金卡\x1f" "积分");
+    CHECK_STR(path(&f, 1), "白金卡\x1f"
+                           "积分");
     tear_down(&f);
 }
 
@@ -140,9 +143,11 @@ TEST(records_are_chunks_of_their_own)
     run(&f, 256, 32);
     CHECK_EQ(count(&f), 3);
     CHECK_STR(path(&f, 0), "row 2");
-    CHECK_STR(path(&f, 2), "年费表\x1f" "row 4");
+    CHECK_STR(path(&f, 2), "年费表\x1f"
+                           "row 4");
     CHECK_STR(text(&f, 1), "卡种: 白金卡\n年费: 3600元");
-    run(&f, 2, 0); /* 4 x 2 tokens are fewer than a record has: split at its lines and, as those are long, inside */
+    run(&f, 2,
+        0); /* 4 x 2 tokens are fewer than a record has: split at its lines and, as those are long, inside */
     CHECK(count(&f) > 6);
     CHECK_STR(path(&f, 1), "row 2");
     tear_down(&f);
@@ -164,7 +169,8 @@ TEST(a_long_table_is_split_at_rows_and_carries_its_header)
     CHECK(count(&f) > 3);
     CHECK_STR(path(&f, 0), "年费");
     for (size_t i = 1; i < count(&f); i++) {
-        CHECK_STR(path(&f, i), "年费\x1f" "卡种 | 年费");
+        CHECK_STR(path(&f, i), "年费\x1f"
+                               "卡种 | 年费");
         CHECK(memcmp(text(&f, i).ptr, "卡种: ", 8) == 0);
         CHECK(chunk(&f, i)->start >= chunk(&f, i - 1)->end);
     }
@@ -214,8 +220,11 @@ TEST(broken_blocks_are_refused)
     add(&f, BLOCK_PARAGRAPH, 0, "客户");
     struct text_block *b = (struct text_block *)(void *)f.doc.blocks.ptr, good = *b;
     const struct text_block bad[] = {
-        {.start = 0, .end = 7},  {.start = 3, .end = 3},           {.start = 1, .end = 6},
-        {.start = 0, .end = 4},  {.start = 0, .end = 6, .kind = BLOCK_KINDS},
+        {.start = 0, .end = 7},
+        {.start = 3, .end = 3},
+        {.start = 1, .end = 6},
+        {.start = 0, .end = 4},
+        {.start = 0, .end = 6, .kind = BLOCK_KINDS},
         {.start = 0, .end = 6, .kind = BLOCK_RECORD, .label_off = UINT32_MAX, .label_len = UINT32_MAX},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -249,8 +258,17 @@ TEST(every_failed_allocation_is_reported)
 /* Random documents: order, range, and that no byte of text is lost. */
 TEST(every_byte_is_in_a_chunk)
 {
-    static const char *const words[] = {"年费", "The fee is high. ", "3.5%", "，", "。", "word ", "\n", "；", "积分 ",
-                                        "Mr. Li said so! ", "https://example.com/a/very/long/path/without/spaces "};
+    static const char *const words[] = {"年费",
+                                        "The fee is high. ",
+                                        "3.5%",
+                                        "，",
+                                        "。",
+                                        "word ",
+                                        "\n",
+                                        "；",
+                                        "积分 ",
+                                        "Mr. Li said so! ",
+                                        "https://example.com/a/very/long/path/without/spaces "};
     for (uint64_t seed = 0; seed < 300; seed++) {
         struct fixture f;
         set_up(&f);
@@ -306,8 +324,8 @@ static double mb_per_s(const char *sentence, size_t bytes)
 
 TEST(time_is_linear)
 {
-    static const char *const kinds[] = {"The annual fee of the platinum card is 3600 yuan. ", "白金卡的年费为3600元，可用积分抵扣。",
-                                        "x", "客"};
+    static const char *const kinds[] = {"The annual fee of the platinum card is 3600 yuan. ",
+                                        "白金卡的年费为3600元，可用积分抵扣。", "x", "客"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         double v = mb_per_s(kinds[i], 4 << 20);
         print_message("           chunker: %.0f MB/s on \"%s\"...\n", v, kinds[i]);

@@ -102,22 +102,34 @@ TEST(plain_text)
 {
     check(FORMAT_TEXT, "", "");
     check(FORMAT_TEXT, "one\ntwo\r\n\r\n  three  \n\n\n", "P one/two\nP three\n");
-    check(FORMAT_TEXT, "第一章 总则\n本办法适用。\n\n（一）范围\n全行。", "H1 第一章 总则\nP 本办法适用。\nH3 （一）范围\nP 全行。\n");
+    check(FORMAT_TEXT, "第一章 总则\n本办法适用。\n\n（一）范围\n全行。",
+          "H1 第一章 总则\nP 本办法适用。\nH3 （一）范围\nP 全行。\n");
     check(FORMAT_TEXT, "三、请按时还款。", "P 三、请按时还款。\n");
-    check(FORMAT_TEXT, "a\x01" "b\x7f\xEF\xBB\xBF" "c", "P abc\n");
+    check(FORMAT_TEXT,
+          "a\x01"
+          "b\x7f\xEF\xBB\xBF"
+          "c",
+          "P abc\n");
 }
 
 TEST(markdown)
 {
-    check(FORMAT_MARKDOWN, "# 白金卡 #\ntext\nmore\n\nSub\n---\n- a\n  b\n* c\n1. d\n", "H1 白金卡\nP text/more\nH2 Sub\nL - a/b\nL - c\nL 1. d\n");
-    check(FORMAT_MARKDOWN, "a **bold** _it_ `x*y` [link](http://u \"t\") ![pic](p.png) [r][ref] <b>b</b> snake_case_x 2 * 3 \\*\n\n[ref]: http://x\n",
-          "P a bold it x*y link pic r b snake_case_x 2 * 3 *\n");
-    check(FORMAT_MARKDOWN, "x <!-- no\nno --> y\n```c\n<!-- yes -->\n  # code\n```\nz", "P x  y\nC <!-- yes -->/  # code\nP z\n");
+    check(FORMAT_MARKDOWN, "# 白金卡 #\ntext\nmore\n\nSub\n---\n- a\n  b\n* c\n1. d\n",
+          "H1 白金卡\nP text/more\nH2 Sub\nL - a/b\nL - c\nL 1. d\n");
+    check(
+        FORMAT_MARKDOWN,
+        "a **bold** _it_ `x*y` [link](http://u \"t\") ![pic](p.png) [r][ref] <b>b</b> snake_case_x 2 * 3 \\*\n\n[ref]: http://x\n",
+        "P a bold it x*y link pic r b snake_case_x 2 * 3 *\n");
+    check(FORMAT_MARKDOWN, "x <!-- no\nno --> y\n```c\n<!-- yes -->\n  # code\n```\nz",
+          "P x  y\nC <!-- yes -->/  # code\nP z\n");
     check(FORMAT_MARKDOWN, "| 卡种 | 年费 |\n|---|--:|\n| **白金卡** | 3600元 |\n| 金卡 | |\nend",
           "T 卡种 | 年费/卡种: 白金卡; 年费: 3600元/卡种: 金卡\nP end\n");
     check(FORMAT_MARKDOWN, "> quote\n> more\n\n    code\n      x\n", "P quote/more\nC code/  x\n");
+    check(FORMAT_MARKDOWN, "run <command> with <em>care</em>, <https://x.cn>",
+          "P run <command> with care, https://x.cn\n");
     check(FORMAT_MARKDOWN, "***\n****a\n[[[[x](", "P ****a/[[[[x](\n");
-    CHECK_OK(extract(FORMAT_MARKDOWN, "---\ntitle: \"Fees\"\nx: y\n---\n# H\n", 35, "a.md"));
+    const char *front = "---\ntitle: \"Fees\"\nx: y\n---\n# H\n";
+    CHECK_OK(extract(FORMAT_MARKDOWN, front, strlen(front), "a.md"));
     CHECK_STR(buf_str(&doc.title), "Fees");
     CHECK_OK(extract(FORMAT_MARKDOWN, "# H\ntext", 8, "a.md"));
     CHECK_STR(buf_str(&doc.title), "H");
@@ -128,16 +140,22 @@ TEST(markdown)
 
 TEST(html)
 {
-    check(FORMAT_HTML,
-          "<html><head><title>T &amp; x</title><style>no</style></head><body><nav>menu</nav><h1>Head</h1><p>a <b>b</b>\n c"
-          "<ul><li>one<li>two<ol><li>x</ol></ul><pre>  int x;\n y</pre><script>no()</script><footer>no</footer>end</body>",
-          "H1 Head\nP a b c\nL - one\nL - two\nL 1. x\nC   int x;/ y\nP end\n");
-    CHECK_OK(extract(FORMAT_HTML, "<title>A\n B</title><p>x", 23, "f.html"));
+    check(
+        FORMAT_HTML,
+        "<html><head><title>T &amp; x</title><style>no</style></head><body><nav>menu</nav><h1>Head</h1><p>a <b>b</b>\n c"
+        "<ul><li>one<li>two<ol><li>x</ol></ul><pre>  int x;\n y</pre><script>no()</script><footer>no</footer>end</body>",
+        "H1 Head\nP a b c\nL - one\nL - two\nL 1. x\nC   int x;/ y\nP end\n");
+    CHECK_OK(extract(FORMAT_HTML, "<title>A\n B</title><p>x", 22, "f.html"));
     CHECK_STR(buf_str(&doc.title), "A B");
-    check(FORMAT_HTML,
-          "<table><tr><th rowspan=2>卡种<th colspan=2>年费<tr><th>主卡<th>附属卡<tr><td rowspan=2>白金卡<td>3600元<td>2000元"
-          "<tr><td>再议<td>无</table>",
-          "T 卡种 | 年费 / 主卡 | 年费 / 附属卡/卡种: 白金卡; 年费 / 主卡: 3600元; 年费 / 附属卡: 2000元/卡种: 白金卡; 年费 / 主卡: 再议; 年费 / 附属卡: 无\n");
+    check(
+        FORMAT_HTML,
+        "<table><tr><th rowspan=2>卡种<th colspan=2>年费<tr><th>主卡<th>附属卡<tr><td rowspan=2>白金卡<td>3600元<td>2000元"
+        "<tr><td>再议<td>无</table>",
+        "T 卡种 | 年费 / 主卡 | 年费 / 附属卡/卡种: 白金卡; 年费 / 主卡: 3600元; 年费 / 附属卡: 2000元/卡种: 白金卡; 年费 / 主卡: 再议; 年费 / 附属卡: 无\n");
+    check(
+        FORMAT_HTML,
+        "<div class=breadcrumbs>a &gt; <div>b</div></div><ul role=navigation><li>c</ul><p>text<div id=cookie-notice>d",
+        "P text\n");
     check(FORMAT_HTML, "<form><p>all in a form</form>", "P all in a form\n");
     check(FORMAT_HTML, "<table><tr><td><p>layout<p>more</table>", "P layout more\n");
     check(FORMAT_HTML, "&nbsp;&lt;x&gt; &unknown; &#x5e74;", "P <x> &unknown; 年\n");
@@ -145,20 +163,27 @@ TEST(html)
 
 TEST(csv)
 {
-    check(FORMAT_CSV, "卡种,年费,备注\n白金卡,3600元,\n\"金,卡\",\"a\"\"b\nc\",x\n", "R2 卡种: 白金卡/年费: 3600元\nR3 卡种: 金,卡/年费: a\"b c/备注: x\n");
+    check(FORMAT_CSV, "卡种,年费,备注\n白金卡,3600元,\n\"金,卡\",\"a\"\"b\nc\",x\n",
+          "R2 卡种: 白金卡/年费: 3600元\nR3 卡种: 金,卡/年费: a\"b c/备注: x\n");
     check(FORMAT_CSV, "a;b\n1,5;2\n\n2,5;3\n", "R2 a: 1,5/b: 2\nR4 a: 2,5/b: 3\n");
     check(FORMAT_CSV, "1\t2\n3\t4\n", "R1 A: 1/B: 2\nR2 A: 3/B: 4\n");
-    check(FORMAT_CSV, "Fee table 2024,,\nname,fee,note\nGold,1,x\n", "P Fee table 2024\nR3 name: Gold/fee: 1/note: x\n");
+    check(FORMAT_CSV, "Fee table 2024,,\nname,fee,note\nGold,1,x\n",
+          "H1 Fee table 2024\nR3 name: Gold/fee: 1/note: x\n");
+    check(FORMAT_CSV, "name,fee,n\nGold,1,2\n注：含税,,\n", "R2 name: Gold/fee: 1/n: 2\nR3 注：含税\n");
     check(FORMAT_CSV, "q,,2023,2024\na,z,1,2\n", "R2 q: a/B: z/2023: 1/2024: 2\n");
     CHECK_EQ(extract(FORMAT_CSV, "a,b\n\"x", 6, "f.csv"), RAG_EFORMAT);
 }
 
 TEST(json)
 {
-    check(FORMAT_JSON, "[{\"q\":\"年费多少?\",\"a\":\"3600元\",\"n\":null,\"t\":[\"x\",\"y\"],\"d\":{\"e\":[{\"f\":1.5}]}},{}]",
-          "R1 q: 年费多少?/a: 3600元/t: x, y/d.e[0].f: 1.5\n");
-    check(FORMAT_JSON, "{\"title\":\"T\",\"ok\":true,\"fees\":{\"main\":3600,\"x\":{\"y\":0.1}},\"cards\":[{\"id\":1},{\"id\":2}]}",
-          "P title: T/ok: true\nH1 fees\nP fees.main: 3600/fees.x.y: 0.1\nR1[cards] id: 1\nR2[cards] id: 2\n");
+    check(
+        FORMAT_JSON,
+        "[{\"q\":\"年费多少?\",\"a\":\"3600元\",\"n\":null,\"t\":[\"x\",\"y\"],\"d\":{\"e\":[{\"f\":1.5}]}},{}]",
+        "R1 q: 年费多少?/a: 3600元/t: x, y/d.e[0].f: 1.5\n");
+    check(
+        FORMAT_JSON,
+        "{\"title\":\"T\",\"ok\":true,\"fees\":{\"main\":3600,\"x\":{\"y\":0.1}},\"cards\":[{\"id\":1},{\"id\":2}]}",
+        "P title: T/ok: true\nH1 fees\nP fees.main: 3600/fees.x.y: 0.1\nR1[cards] id: 1\nR2[cards] id: 2\n");
     check(FORMAT_JSONL, "{\"a\":1}\n\n{\"a\":\"x\\u0000\\ny\"}\n", "R1 a: 1\nR3 a: x y\n");
     CHECK_EQ(extract(FORMAT_JSON, "{\"a\":", 5, "f"), RAG_EFORMAT);
     CHECK_EQ(extract(FORMAT_JSON, "", 0, "f"), RAG_EFORMAT);
@@ -196,17 +221,28 @@ static void check_charset(const char *bytes, size_t n, const char *want)
 TEST(charsets)
 {
     CHECK_CHARSET("", "");
-    CHECK_CHARSET("\xEF\xBB\xBF" "a", "a");
-    CHECK_CHARSET("\xFF\xFE" "a\0\x74\x5e", "a年");
-    CHECK_CHARSET("\xFE\xFF" "\0a\x5e\x74", "a年");
+    CHECK_CHARSET("\xEF\xBB\xBF"
+                  "a",
+                  "a");
+    CHECK_CHARSET("\xFF\xFE"
+                  "a\0\x74\x5e",
+                  "a年");
+    CHECK_CHARSET("\xFE\xFF"
+                  "\0a\x5e\x74",
+                  "a年");
     CHECK_CHARSET("a\0b\0c\0\r\0\n\0d\0", "abc\nd");
-    CHECK_CHARSET("\x74\x5e\x39\x8d\x0a\0\x74\x5e\x39\x8d", "年费\n年费");           /* UTF-16LE without a mark */
-    CHECK_CHARSET("\xc4\xea\xb7\xd1 3600 \xd4\xaa", "年费 3600 元");                  /* GBK */
-    CHECK_CHARSET("\xb0\xd7\xbd\xf0\xbf\xa8\x81\x30\x81\x30", "白金卡");              /* a four-byte sequence: U+0080 */
-    CHECK_CHARSET("年费是每年收取的费用主卡和附属卡分别计算金额\xff。", "年费是每年收取的费用主卡和附属卡分别计算金额\xEF\xBF\xBD。");
+    CHECK_CHARSET("\x74\x5e\x39\x8d\x0a\0\x74\x5e\x39\x8d", "年费\n年费"); /* UTF-16LE without a mark */
+    CHECK_CHARSET("\xc4\xea\xb7\xd1 3600 \xd4\xaa", "年费 3600 元");       /* GBK */
+    CHECK_CHARSET("\xb0\xd7\xbd\xf0\xbf\xa8\x81\x30\x81\x30", "白金卡");   /* a four-byte sequence: U+0080 */
+    CHECK_CHARSET("年费是每年收取的费用主卡和附属卡分别计算金额\xff。",
+                  "年费是每年收取的费用主卡和附属卡分别计算金额\xEF\xBF\xBD。");
     CHECK_CHARSET("caf\xe9 au lait \x80 5", "café au lait € 5");
-    CHECK_CHARSET("Gr\xf6\xdf" "e", "Größe");
-    CHECK_CHARSET("f\xfcr die Gr\xf6\xdf" "e", "für die Größe");
+    CHECK_CHARSET("Gr\xf6\xdf"
+                  "e",
+                  "Größe");
+    CHECK_CHARSET("f\xfcr die Gr\xf6\xdf"
+                  "e",
+                  "für die Größe");
     const char page[] = "<meta charset=\"big5\"><p>\xa6\x7e\xb6\x4f";
     CHECK_OK(extract(FORMAT_HTML, page, sizeof page - 1, "f"));
     CHECK_STR(buf_str(&doc.text), "年費");
@@ -236,6 +272,8 @@ TEST(numbers_as_the_sheet_shows_them)
     check_number(-5, "0;(0)", "(5)");
     check_number(0, "0;-0;\"none\"", "none");
     check_number(0.035, "0.0%", "3.5%");
+    check_number(0, "0.0%", "0.0%");
+    check_number(0, "¥#,##0", "¥0");
     check_number(1.005, "0.00", "1.01");
     check_number(999.996, "0.00", "1000.00");
     check_number(0.004, "0.00", "0.00");
@@ -304,26 +342,32 @@ static void book_start(struct archive *a)
              "<Relationships><Relationship Id='rId1' Type='x/worksheet' Target='worksheets/sheet1.xml'/>"
              "<Relationship Id='rId2' Type='x/sharedStrings' Target='sharedStrings.xml'/>"
              "<Relationship Id='rId3' Type='x/styles' Target='/xl/styles.xml'/></Relationships>");
-    zip_addz(a, "xl/styles.xml",
-             "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='0&quot;元&quot;'/></numFmts><cellStyleXfs><xf "
-             "numFmtId='9'/></cellStyleXfs><cellXfs><xf numFmtId='0'/><xf numFmtId='164'/><xf numFmtId='10'/><xf "
-             "numFmtId='14'/></cellXfs></styleSheet>");
+    zip_addz(
+        a, "xl/styles.xml",
+        "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='0&quot;元&quot;'/></numFmts><cellStyleXfs><xf "
+        "numFmtId='9'/></cellStyleXfs><cellXfs><xf numFmtId='0'/><xf numFmtId='164'/><xf numFmtId='10'/><xf "
+        "numFmtId='14'/></cellXfs></styleSheet>");
 }
 
-static const char shared[] = "<sst><si><t>卡种</t></si><si><t>年费</t></si><si><r><t>主</t></r><r><t>卡</t></r><rPh><t>zhu</t></rPh></si>"
-                             "<si><t>附属卡</t></si><si><t>白金卡</t></si><si><t>利率</t></si><si><t>日期</t></si></sst>";
+static const char shared[] =
+    "<sst><si><t>卡种</t></si><si><t>年费</t></si><si><r><t>主</t></r><r><t>卡</t></r><rPh><t>zhu</t></rPh></si>"
+    "<si><t>附属卡</t></si><si><t>白金卡</t></si><si><t>利率</t></si><si><t>日期</t></si></sst>";
 
-static rag_code extract_book(const char *sheet, const char *strings)
+static void book_make(const char *sheet, const char *strings, struct buf *zip)
 {
-    struct buf zip;
-    size_t used = 0;
-    buf_init(&zip, MEM_MISC);
-    struct archive *a = zip_start(&zip, 8 << 20, &used);
+    buf_init(zip, MEM_MISC);
+    struct archive *a = zip_start(zip, 8 << 20, &zip->len);
     zip_addz(a, "xl/worksheets/sheet1.xml", sheet);
     zip_addz(a, "xl/sharedStrings.xml", strings);
     book_start(a);
     archive_write_free(a);
-    rag_code rc = extract(FORMAT_XLSX, zip.ptr, used, "费用.xlsx");
+}
+
+static rag_code extract_book(const char *sheet, const char *strings)
+{
+    struct buf zip;
+    book_make(sheet, strings, &zip);
+    rag_code rc = extract(FORMAT_XLSX, zip.ptr, zip.len, "费用.xlsx");
     buf_clear(&zip);
     return rc;
 }
@@ -341,10 +385,12 @@ TEST(a_workbook)
         shared);
     CHECK_OK(rc);
     struct str s = show();
-    CHECK_STR(s, "P 信用卡一览\n"
-                 "R5[费用 & 权益] 卡种: 白金卡/年费 / 主卡: 3600元/年费 / 附属卡: 2000元/利率: 18.25%/日期: 2024-01-15\n"
-                 "R6[费用 & 权益] 卡种: 白金卡/年费 / 主卡: 1.5/年费 / 附属卡: TRUE\n");
-    CHECK_STR(buf_str(&doc.title), "费用");
+    CHECK_STR(
+        s,
+        "H1 信用卡一览\n"
+        "R5[费用 & 权益] 卡种: 白金卡/年费 / 主卡: 3600元/年费 / 附属卡: 2000元/利率: 18.25%/日期: 2024-01-15\n"
+        "R6[费用 & 权益] 卡种: 白金卡/年费 / 主卡: 1.5/年费 / 附属卡: TRUE\n");
+    CHECK_STR(buf_str(&doc.title), "信用卡一览");
     free((void *)(uintptr_t)s.ptr);
 }
 
@@ -358,13 +404,20 @@ static double seconds(void)
 TEST(hostile_workbooks)
 {
     double t0 = seconds();
-    CHECK_EQ(extract_book("<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c "
-                          "'&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'>]><worksheet><sheetData><row><c t='str'><v>&c;</v></c></row></sheetData></worksheet>",
-                          shared),
-             RAG_ETOOBIG);
-    CHECK_EQ(extract_book("<worksheet><sheetData><row r='1'><c r='A1' t='s'><v>99</v></c></row></sheetData></worksheet>", shared),
-             RAG_EFORMAT);
-    CHECK_EQ(extract_book("<worksheet><sheetData><row r='1'><c r='ZZZ1'><v>99</v></c></row></sheetData></worksheet>", shared),
+    CHECK_EQ(
+        extract_book(
+            "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;'><!ENTITY c "
+            "'&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;'>]><worksheet><sheetData><row><c t='str'><v>&c;</v></c></row></sheetData></worksheet>",
+            shared),
+        RAG_ETOOBIG);
+    CHECK_EQ(
+        extract_book(
+            "<worksheet><sheetData><row r='1'><c r='A1' t='s'><v>99</v></c></row></sheetData></worksheet>",
+            shared),
+        RAG_EFORMAT);
+    CHECK_EQ(extract_book(
+                 "<worksheet><sheetData><row r='1'><c r='ZZZ1'><v>99</v></c></row></sheetData></worksheet>",
+                 shared),
              RAG_EFORMAT);
     CHECK_EQ(extract_book("<worksheet><sheetData>", shared), RAG_EFORMAT);
 
@@ -377,10 +430,11 @@ TEST(hostile_workbooks)
     buf_clear(&b);
 
     /* merges that cover everything */
-    CHECK_OK(extract_book("<worksheet><sheetData><row r='1'><c r='A1' t='str'><v>a</v></c><c r='B1' t='str'><v>b</v></c></row><row "
-                          "r='2'><c r='A2'><v>1</v></c><c r='B2'><v>1</v></c></row><row r='1048576'><c r='XFD1048576'><v>2</v></c></row></sheetData>"
-                          "<mergeCells><mergeCell ref='A1:XFD1048576'/><mergeCell ref='A2:XFD1048576'/></mergeCells></worksheet>",
-                          shared));
+    CHECK_OK(extract_book(
+        "<worksheet><sheetData><row r='1'><c r='A1' t='str'><v>a</v></c><c r='B1' t='str'><v>b</v></c></row><row "
+        "r='2'><c r='A2'><v>1</v></c><c r='B2'><v>1</v></c></row><row r='1048576'><c r='XFD1048576'><v>2</v></c></row></sheetData>"
+        "<mergeCells><mergeCell ref='A1:XFD1048576'/><mergeCell ref='A2:XFD1048576'/></mergeCells></worksheet>",
+        shared));
 
     /* a bomb: 1 GiB of blanks, and 40 million cells */
     static char blanks[1 << 16];
@@ -449,7 +503,8 @@ TEST(hostile_html)
 
 TEST(repeated_marks_take_linear_time)
 {
-    static const char *const marks[] = {"[", "*a ", "`", "<", "![", "_", "- ", "> ", "<!--", "|", "\\", "](", "``` "};
+    static const char *const marks[] = {"[",  "*a ",  "`", "<",  "![", "_",   "- ",
+                                        "> ", "<!--", "|", "\\", "](", "``` "};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         struct buf b;
         buf_init(&b, MEM_MISC);
@@ -469,7 +524,7 @@ TEST(limits_of_the_caller)
 {
     struct extract_limits lim = extract_default_limits;
     lim.max_input_bytes = 3;
-    text_doc_init(&doc);
+    text_doc_clear(&doc);
     CHECK_EQ(extract_bytes(FORMAT_TEXT, STR_LIT("four"), "f", &lim, &doc, &err), RAG_ETOOBIG);
     lim.max_input_bytes = 0;
     lim.max_output_bytes = 40;
@@ -478,7 +533,8 @@ TEST(limits_of_the_caller)
     text_doc_clear(&doc);
 }
 
-static rag_code in_child(enum extract_format f, struct str s, const char *name, const struct extract_limits *lim)
+static rag_code in_child(enum extract_format f, struct str s, const char *name,
+                         const struct extract_limits *lim)
 {
     text_doc_clear(&doc);
     text_doc_init(&doc);
@@ -520,6 +576,23 @@ TEST(the_child_takes_a_large_text)
     text_doc_clear(&doc);
 }
 
+/* Fails each allocation of one extraction in turn. */
+static void check_each_allocation(enum extract_format f, struct str s)
+{
+    bool fired = true;
+    for (unsigned nth = 1; fired; nth++) {
+        text_doc_clear(&doc);
+        fault_arm_alloc(nth);
+        rag_code rc = extract_bytes(f, s, "f", &extract_default_limits, &doc, &err);
+        fired = fault_disarm();
+        if (rc != (fired ? RAG_ENOMEM : RAG_OK))
+            print_error("%s, allocation %u: %s\n", extract_format_name(f), nth, rag_code_name(rc));
+        CHECK_EQ(rc, fired ? RAG_ENOMEM : RAG_OK);
+        CHECK(!fired || doc.text.len == 0);
+    }
+    text_doc_clear(&doc);
+}
+
 TEST(every_failed_allocation_is_reported)
 {
     static const struct {
@@ -528,23 +601,20 @@ TEST(every_failed_allocation_is_reported)
     } cases[] = {
         {FORMAT_TEXT, "a\n\nb"},
         {FORMAT_MARKDOWN, "---\ntitle: x\n---\n# a\nb **c**\n- d\n\n|a|b|\n|-|-|\n|1|2|\n\n    code\n"},
-        {FORMAT_HTML, "<title>x</title><h1>a</h1><table><tr><th>a<th colspan=2>b<tr><td rowspan=2>1<td>2</table><ul><li>x"},
+        {FORMAT_HTML,
+         "<title>x</title><h1>a</h1><table><tr><th>a<th colspan=2>b<tr><td rowspan=2>1<td>2</table><ul><li>x"},
         {FORMAT_CSV, "a,b\n\"x\",1\n"},
         {FORMAT_JSON, "{\"a\":1,\"b\":{\"c\":[1,2]},\"d\":[{\"e\":1}]}"},
         {FORMAT_JSONL, "{\"a\":1}\n{\"b\":2}"},
         {FORMAT_TEXT, "\xc4\xea\xb7\xd1"},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        bool fired = true;
-        for (unsigned nth = 1; fired; nth++) {
-            text_doc_clear(&doc);
-            fault_arm_alloc(nth);
-            rag_code rc = extract_bytes(cases[i].f, str_of(cases[i].s), "f", &extract_default_limits, &doc, &err);
-            fired = fault_disarm();
-            if (rc != (fired ? RAG_ENOMEM : RAG_OK))
-                print_error("case %zu, allocation %u: %s\n", i, nth, rag_code_name(rc));
-            CHECK_EQ(rc, fired ? RAG_ENOMEM : RAG_OK);
-        }
-    }
-    text_doc_clear(&doc);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_each_allocation(cases[i].f, str_of(cases[i].s));
+    struct buf zip;
+    book_make(
+        "<x><sheetData><row><c t='s'><v>0</v></c><c t='s'><v>1</v></c></row><row><c s='1'><v>1</v></c><c s='3'><v>2</v></c></row>"
+        "<row><c/><c t='b'><v>1</v></c></row></sheetData><mergeCells><mergeCell ref='A2:A3'/></mergeCells></x>",
+        shared, &zip);
+    check_each_allocation(FORMAT_XLSX, str_make(zip.ptr, zip.len));
+    buf_clear(&zip);
 }

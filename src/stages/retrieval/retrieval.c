@@ -18,6 +18,7 @@ rag_code retrieval_run(const struct query *q, const struct query_analysis *qa, c
     out->n = r.n;
     out->idf_mass = r.idf_mass;
     out->known_mass = r.known_mass;
+    out->terms = r.terms;
     out->n_terms = r.n_terms;
     out->n_known_terms = r.n_known;
     for (uint32_t i = 0; i < r.n; i++)

@@ -1,0 +1,274 @@
+#include "pipeline/evaluate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "daemon/open.h"
+#include "index/list_edit.h"
+#include "sys/clock.h"
+#include "wire/json_out.h"
+
+enum { DEPTH = 100, ONLINE_DEPTH = 30, MAX_ROWS = 8 };
+
+struct row {
+    char name[48];
+    struct eval_setting setting;
+    struct eval_result result;
+};
+
+struct eval_args {
+    struct cli_common common;
+    struct eval_files files;
+    const char *legs, *run_file;
+    bool ablation, json, chunk;
+};
+
+/* ---- rows ---------------------------------------------------------------------------------------------- */
+static void add_row(struct row *rows, uint32_t *n, const struct eval_setting *s, const char *name)
+{
+    struct row *r = &rows[(*n)++];
+    *r = (struct row){.setting = *s};
+    snprintf(r->name, sizeof r->name, "%s", name);
+}
+
+/* The first row is the pipeline as configured; each other one changes one thing. */
+static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, struct row *rows)
+{
+    struct eval_setting base = {.profile = cfg->profile, .depth = DEPTH}, s;
+    uint32_t n = 0;
+    add_row(rows, &n, &base, a->legs);
+    if (!a->ablation)
+        return n;
+    s = base;
+    s.depth = ONLINE_DEPTH;
+    add_row(rows, &n, &s, "30 candidates (online)");
+    static const struct {
+        float k1, b;
+    } bm25[] = {{0.9F, 0.4F}, {1.2F, 0.75F}, {1.2F, 0.4F}, {2.0F, 0.75F}};
+    for (size_t i = 0; i < sizeof bm25 / sizeof *bm25; i++) {
+        char name[48];
+        s = base;
+        s.profile.bm25_k1 = bm25[i].k1;
+        s.profile.bm25_b = bm25[i].b;
+        snprintf(name, sizeof name, "k1 %.1f, b %.2f", (double)bm25[i].k1, (double)bm25[i].b);
+        bool same = fabsf(bm25[i].k1 - base.profile.bm25_k1) < 1e-6F && fabsf(bm25[i].b - base.profile.bm25_b) < 1e-6F;
+        if (!same)
+            add_row(rows, &n, &s, name);
+    }
+    s = base;
+    s.equal_weights = true;
+    add_row(rows, &n, &s, "all terms weigh 1");
+    return n;
+}
+
+/* ---- run file ------------------------------------------------------------------------------------------ */
+struct run_writer {
+    FILE *f;
+    const struct eval_data *data;
+};
+
+/* Scores fall strictly, so that a tool that sorts by score (and breaks ties its own way) sees our order. */
+static void write_run(void *ctx, uint32_t query, const struct eval_ranked *ranked, uint32_t n)
+{
+    struct run_writer *w = ctx;
+    const struct eval_query *q = (const struct eval_query *)(const void *)w->data->queries.ptr + query;
+    const struct eval_doc *docs = (const struct eval_doc *)(const void *)w->data->docs.ptr;
+    float before = INFINITY;
+    for (uint32_t i = 0; i < n; i++) {
+        float score = ranked[i].score < before ? ranked[i].score : nextafterf(before, -INFINITY);
+        const struct eval_doc *d = &docs[ranked[i].doc];
+        fprintf(w->f, "%.*s Q0 %.*s %u %.9g ragd\n", (int)q->id.len, q->id.ptr, (int)d->id.len, d->id.ptr, i + 1, (double)score);
+        before = score;
+    }
+}
+
+/* ---- output -------------------------------------------------------------------------------------------- */
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct timing {
+    double mean, p50, p99;
+};
+
+static struct timing timing(double *ms, uint32_t n) /* sorts ms */
+{
+    struct timing t = {0};
+    for (uint32_t i = 0; i < n; i++)
+        t.mean += ms[i] / n;
+    qsort(ms, n, sizeof *ms, by_value);
+    if (n) {
+        t.p50 = ms[n / 2];
+        t.p99 = ms[(size_t)((double)(n - 1) * 0.99)];
+    }
+    return t;
+}
+
+static const char *const stage_names[EVAL_STAGES] = {"analysis", "retrieval"};
+
+static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, uint64_t n_chunks, double index_s)
+{
+    printf("%zu documents, %llu chunks indexed in %.1f s; %u judged queries (%u without judgments left out)\n\n",
+           d->docs.len / sizeof(struct eval_doc), (unsigned long long)n_chunks, index_s, rows[0].result.n, d->n_unjudged);
+    printf("%-24s", "");
+    for (int m = 0; m < EVAL_METRICS; m++)
+        printf("  %-19s", eval_metric_names[m]);
+    printf("  ms/query: analysis  retrieval (p50, p99)\n");
+    for (uint32_t i = 0; i < n; i++) {
+        struct row *r = &rows[i];
+        printf("%-24s", r->name);
+        for (int m = 0; m < EVAL_METRICS; m++) {
+            double mean, lo, hi;
+            char cell[64];
+            eval_interval(r->result.per_query[m], r->result.n, &mean, &lo, &hi);
+            snprintf(cell, sizeof cell, "%.4f [%.3f %.3f]", mean, lo, hi);
+            printf("  %-19s", cell);
+        }
+        struct timing a = timing(r->result.ms[EVAL_ANALYSIS], r->result.n);
+        struct timing t = timing(r->result.ms[EVAL_RETRIEVAL], r->result.n);
+        printf("            %.3f     %.3f (%.3f, %.3f)\n", a.mean, t.mean, t.p50, t.p99);
+    }
+    if (n == 1)
+        return;
+    printf("\nndcg@10 against the first row, paired by query, 95 %% interval:\n");
+    double *diff = mem_alloc(MEM_MISC, sizeof *diff * (rows[0].result.n + 1));
+    for (uint32_t i = 1; i < n && diff; i++) {
+        double mean, lo, hi;
+        for (uint32_t q = 0; q < rows[0].result.n; q++)
+            diff[q] = rows[i].result.per_query[EVAL_NDCG10][q] - rows[0].result.per_query[EVAL_NDCG10][q];
+        eval_interval(diff, rows[0].result.n, &mean, &lo, &hi);
+        printf("%-24s  %+.4f [%+.4f %+.4f]\n", rows[i].name, mean, lo, hi);
+    }
+    mem_free(MEM_MISC, diff);
+}
+
+static void row_json(struct buf *out, struct row *r)
+{
+    buf_addz(out, "{\"name\":\"");
+    json_escape(out, str_of(r->name));
+    buf_addf(out, "\",\"depth\":%u,\"metrics\":{", r->setting.depth);
+    for (int m = 0; m < EVAL_METRICS; m++) {
+        double mean, lo, hi;
+        eval_interval(r->result.per_query[m], r->result.n, &mean, &lo, &hi);
+        buf_addf(out, "%s\"%s\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f}", m ? "," : "", eval_metric_names[m], mean, lo, hi);
+    }
+    buf_addz(out, "},\"ms_per_query\":{");
+    for (int s = 0; s < EVAL_STAGES; s++) {
+        struct timing t = timing(r->result.ms[s], r->result.n);
+        buf_addf(out, "%s\"%s\":{\"mean\":%.4f,\"p50\":%.4f,\"p99\":%.4f}", s ? "," : "", stage_names[s], t.mean, t.p50, t.p99);
+    }
+    buf_addz(out, "}}");
+}
+
+static void print_json(struct row *rows, uint32_t n, const struct eval_data *d, const char *dir, uint64_t n_chunks,
+                       double index_s)
+{
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    buf_addz(&b, "{\"dataset\":\"");
+    json_escape(&b, str_of(dir));
+    buf_addf(&b, "\",\"documents\":%zu,\"chunks\":%llu,\"queries\":%u,\"index_s\":%.3f,\"rows\":[",
+             d->docs.len / sizeof(struct eval_doc), (unsigned long long)n_chunks, rows[0].result.n, index_s);
+    for (uint32_t i = 0; i < n; i++) {
+        buf_addz(&b, i ? "," : "");
+        row_json(&b, &rows[i]);
+    }
+    buf_addz(&b, "]}\n");
+    fwrite(b.ptr, 1, b.len, stdout);
+    buf_clear(&b);
+}
+
+/* ---- the command --------------------------------------------------------------------------------------- */
+static void on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    cli_progress_step(ctx, done, total);
+}
+
+static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d, const struct segment_list *list,
+                         const struct analyzer *an, const struct eval_args *a, struct rag_err *err)
+{
+    struct run_writer w = {.data = d};
+    if (a->run_file && !(w.f = fopen(a->run_file, "we")))
+        return rag_err_set(err, rag_code_from_errno(errno), "%s: %s", a->run_file, strerror(errno));
+    rag_code rc = RAG_OK;
+    for (uint32_t i = 0; i < n && !rc; i++)
+        rc = eval_run(d, list, an, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result, err);
+    if (w.f && (ferror(w.f) | fclose(w.f)) && !rc)
+        rc = rag_err_set(err, RAG_EIO, "%s: cannot write", a->run_file);
+    return rc;
+}
+
+static int evaluate(const struct config *cfg, const struct eval_args *a)
+{
+    struct eval_data data;
+    struct rag_err err = {0};
+    struct analyzer *an = NULL;
+    struct segment_list *list = NULL;
+    struct row rows[MAX_ROWS];
+    uint32_t n = make_rows(cfg, a, rows);
+    struct chunker_options chunker = {cfg->chunk_size_tokens, cfg->chunk_overlap_tokens};
+    rag_code rc = eval_data_load(&a->files, &data, &err);
+    if (!rc)
+        rc = open_analyzer(cfg, &an, &err);
+    struct cli_progress p;
+    cli_progress_start(&p, "index");
+    int64_t start = clock_mono_ns();
+    if (!rc)
+        rc = eval_index(&data, an, a->chunk ? &chunker : NULL, on_progress, &p, &list, &err);
+    double index_s = (double)(clock_mono_ns() - start) / 1e9;
+    cli_progress_end(&p);
+    if (!rc)
+        rc = run_rows(rows, n, &data, list, an, a, &err);
+    int status = EXIT_OK;
+    if (rc)
+        status = cli_fail(EXIT_FAIL, "eval: %s", err.msg[0] ? err.msg : rag_code_name(rc));
+    else if (a->json)
+        print_json(rows, n, &data, a->files.dir, list->n_chunks, index_s);
+    else
+        print_rows(rows, n, &data, list->n_chunks, index_s);
+    for (uint32_t i = 0; i < n; i++)
+        eval_result_clear(&rows[i].result);
+    list_free(list);
+    analyzer_free(an);
+    eval_data_clear(&data);
+    return status;
+}
+
+int cmd_eval(int argc, char **argv)
+{
+    struct eval_args a = {.legs = "full"};
+    const struct cli_option options[] = {CLI_COMMON_OPTIONS(&a.common),
+                                         {"--profile", &a.common.profile, NULL},
+                                         {"--dataset", &a.files.dir, NULL},
+                                         {"--corpus", &a.files.corpus, NULL},
+                                         {"--queries", &a.files.queries, NULL},
+                                         {"--qrels", &a.files.qrels, NULL},
+                                         {"--legs", &a.legs, NULL},
+                                         {"--run", &a.run_file, NULL},
+                                         {"--ablation", NULL, &a.ablation},
+                                         {"--chunk", NULL, &a.chunk},
+                                         {"--json", NULL, &a.json},
+                                         {0}};
+    int n, status = cli_parse("eval", argc, argv, options, &n);
+    if (status >= 0)
+        return status;
+    if (n || !a.files.dir)
+        return cli_fail(EXIT_USAGE, "eval: %s: ragd eval --dataset DIR", n ? "unexpected argument" : "no data set");
+    if (strcmp(a.legs, "dense") == 0 || strcmp(a.legs, "hybrid") == 0)
+        return cli_fail(EXIT_USAGE, "eval: --legs %s: not yet supported: use bm25 or full", a.legs);
+    if (strcmp(a.legs, "bm25") != 0 && strcmp(a.legs, "full") != 0)
+        return cli_fail(EXIT_USAGE, "eval: --legs %s: use bm25 or full", a.legs);
+    struct config cfg;
+    status = cli_load_config("eval", &a.common, &cfg);
+    if (status >= 0)
+        return status;
+    status = evaluate(&cfg, &a);
+    config_clear(&cfg);
+    return status;
+}

@@ -1,0 +1,94 @@
+/* stages/generation/extract_int.h - what the phases of the extractive answer share: question terms as bits, chunks
+ * cut into units, units chosen. All of it lives in the answer's arena. */
+#ifndef RAGD_STAGES_EXTRACT_INT_H
+#define RAGD_STAGES_EXTRACT_INT_H
+
+#include "stages/generation/extract_answer.h"
+
+enum { MAX_QTERMS = 64 /* bits of a term mask */, SIGNATURE_WORDS = 4 };
+
+/* A distinct term of the question; weights sum to 1. */
+struct qterm {
+    struct str text;
+    float weight;
+    bool key; /* a whole word or identifier that carries meaning: must not be missing from a comparison */
+};
+
+enum unit_kind { UNIT_SENTENCE, UNIT_ITEM, UNIT_ROW, UNIT_FIELD };
+
+/* The smallest piece that an answer quotes. Offsets are bytes of the chunk's text, white space trimmed. */
+struct unit {
+    uint32_t chunk; /* index into extract.chunks */
+    uint32_t start, end;
+    uint8_t kind;
+    bool question;              /* ends with a question mark: asks, does not answer */
+    bool table_head;            /* names the columns of the rows after it */
+    uint32_t head_row;          /* UNIT_ROW: unit that names the columns, or NO_UNIT */
+    uint64_t own;               /* terms of the question in it */
+    uint64_t context;           /* ... in title, headings, table head, or the question it answers */
+    uint32_t first_at, last_at; /* bytes from the first to the last match */
+    uint32_t matched;           /* bytes of matches */
+    uint64_t signature[SIGNATURE_WORDS]; /* bits of all its terms: how much two units repeat each other */
+    float score;
+};
+#define NO_UNIT UINT32_MAX
+
+struct extract_chunk {
+    uint32_t hit;
+    struct chunk_view view;
+    struct str text;
+    uint64_t heading; /* terms of the question in title and heading path */
+    bool record;      /* a row of a sheet: every unit is a field */
+    float rank;       /* its BM25 over the best chunk's */
+    uint32_t first_unit, n_units;
+};
+
+struct extract {
+    const struct analyzer *an;
+    const struct query *q;
+    const struct query_analysis *qa;
+    const struct hits *h;
+    struct arena *arena;
+    struct qterm *terms;
+    uint32_t n_terms;
+    struct extract_chunk *chunks;
+    uint32_t n_chunks;
+    struct unit *units;
+    uint32_t n_units, cap_units;
+    uint32_t *chosen; /* unit numbers; after extract_order in the order of the text */
+    uint32_t n_chosen;
+};
+
+static inline float mask_weight(const struct extract *x, uint64_t mask)
+{
+    float w = 0;
+    for (; mask; mask &= mask - 1)
+        w += x->terms[__builtin_ctzll(mask)].weight;
+    return w;
+}
+static inline struct str unit_text(const struct extract *x, const struct unit *u)
+{
+    return str_make(x->chunks[u->chunk].text.ptr + u->start, u->end - u->start);
+}
+
+/* extract_units.c: fills terms, chunks and units. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_gather(struct extract *x, uint32_t candidates);
+/* extract_select.c: scores units and fills chosen, in reading order. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_select(struct extract *x, uint32_t most);
+/* extract_write.c: the text, its citations and pieces. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_write(const struct extract *x, struct answer *out);
+
+/* Cells of a table line, without the bars; at most `most`. */
+uint32_t extract_cells(struct str line, struct str *out, uint32_t most);
+/* "key: value" cut at its colon; false when the line has none near its start. */
+bool extract_pair(struct str line, struct str *key, struct str *value);
+static inline struct str path_next(struct str *path)
+{
+    const char *sep = path->len ? memchr(path->ptr, '\x1f', path->len) : NULL;
+    struct str e = str_make(path->ptr, sep ? (size_t)(sep - path->ptr) : path->len);
+    size_t skip = e.len + (sep ? 1 : 0);
+    *path = str_make(skip ? path->ptr + skip : path->ptr, path->len - skip);
+    return e;
+}
+
+#endif

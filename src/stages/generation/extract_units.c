@@ -1,0 +1,377 @@
+/* Phase one of the extract: which chunks are looked at, and the units they fall into.
+ *
+ * Terms of the question are bits, heaviest first, so that coverage is a mask. Chunks are analysed again here instead of
+ * keeping term offsets in the segment: a dozen chunks cost about as much as reading them, offsets would double the index. */
+#include <math.h>
+
+#include "base/hash.h"
+#include "index/segment_int.h"
+#include "stages/generation/extract_int.h"
+#include "text/sentence.h"
+#include "text/utf8.h"
+
+enum {
+    BYTES_LOOKED_AT = 6 << 10, /* of chunk text: about 250 us at the analyser's 25 MB/s */
+    CHUNKS_AT_LEAST = 3,
+    UNITS_A_CHUNK = 256, /* a longer chunk is read up to here */
+    FILTER_BITS = 4096,
+};
+static const float RANK_AT_LEAST = 0.35F; /* of the best chunk's BM25 */
+
+/* ---- terms of the question ---- */
+
+static float term_idf(const struct segment_list *list, struct str t)
+{
+    uint64_t hash = hash_bytes(t.ptr, t.len, 0), df = 0;
+    for (uint32_t e = 0; e < list->n; e++) {
+        const struct segment *s = list->e[e].segment;
+        uint32_t n = segment_find_term(s, t, hash);
+        if (n != UINT32_MAX)
+            df += s->terms[n].df;
+    }
+    double n = (double)list->n_chunks, d = (double)df < n ? (double)df : n;
+    return df ? (float)log(1 + (n - d + .5) / (d + .5)) : 0; /* 0: no chunk holds it */
+}
+
+static uint32_t find_qterm(const struct extract *x, struct str t)
+{
+    for (uint32_t i = 0; i < x->n_terms; i++)
+        if (str_eq(x->terms[i].text, t))
+            return i;
+    return MAX_QTERMS;
+}
+
+static rag_code gather_terms(struct extract *x)
+{
+    const struct term_list *l = &x->qa->terms;
+    x->terms = arena_array(x->arena, MAX_QTERMS, sizeof *x->terms);
+    if (!x->terms)
+        return RAG_ENOMEM;
+    float sum = 0, most = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct str t = term_text(l, i);
+        if (find_qterm(x, t) < MAX_QTERMS)
+            continue;
+        float w = l->items[i].weight * term_idf(x->h->list, t);
+        if (!(w > 0))
+            continue;
+        uint32_t at = x->n_terms; /* past the limit, the lightest gives way */
+        if (at == MAX_QTERMS) {
+            at = 0;
+            for (uint32_t j = 1; j < MAX_QTERMS; j++)
+                at = x->terms[j].weight < x->terms[at].weight ? j : at;
+            if (x->terms[at].weight >= w)
+                continue;
+        } else {
+            x->n_terms++;
+        }
+        bool whole = l->items[i].kind == TERM_WORD || l->items[i].kind == TERM_WHOLE;
+        x->terms[at] = (struct qterm){.text = t, .weight = w, .key = whole && l->items[i].weight >= 0.9F};
+    }
+    for (uint32_t i = 0; i < x->n_terms; i++) {
+        sum += x->terms[i].weight;
+        most = x->terms[i].weight > most ? x->terms[i].weight : most;
+    }
+    for (uint32_t i = 0; i < x->n_terms; i++) {
+        x->terms[i].key = x->terms[i].key && x->terms[i].weight >= 0.3F * most;
+        x->terms[i].weight /= sum;
+    }
+    return RAG_OK;
+}
+
+/* Most terms of a chunk are not in the question: one bit says so for nearly all of them. */
+struct term_filter {
+    uint64_t bits[FILTER_BITS / 64];
+};
+
+static uint32_t filter_key(struct str t)
+{
+    uint32_t h = (uint32_t)t.len * 31 + (unsigned char)t.ptr[t.len - 1];
+    for (size_t i = 0; i < t.len && i < 6; i++)
+        h = h * 131 + (unsigned char)t.ptr[i];
+    return h;
+}
+
+static uint64_t term_bit(const struct extract *x, const struct term_filter *f, struct str t, uint32_t key)
+{
+    uint32_t k = key % FILTER_BITS;
+    if (!(f->bits[k / 64] >> (k % 64) & 1))
+        return 0;
+    uint32_t i = find_qterm(x, t);
+    return i < MAX_QTERMS ? (uint64_t)1 << i : 0;
+}
+
+/* ---- units ---- */
+
+static struct str line_at(struct str s, size_t from)
+{
+    const char *nl = from < s.len ? memchr(s.ptr + from, '\n', s.len - from) : NULL;
+    return str_make(s.ptr + from, (nl ? (size_t)(nl - s.ptr) : s.len) - from);
+}
+
+static bool is_row(struct str line)
+{
+    return line.len > 3 && memmem(line.ptr, line.len, " | ", 3) != NULL;
+}
+
+uint32_t extract_cells(struct str line, struct str *out, uint32_t most)
+{
+    uint32_t n = 0;
+    size_t i = 0;
+    line = str_trim(line);
+    if (line.len && line.ptr[0] == '|')
+        i = 1;
+    while (i <= line.len && n < most) {
+        const char *bar = i < line.len ? memchr(line.ptr + i, '|', line.len - i) : NULL;
+        size_t end = bar ? (size_t)(bar - line.ptr) : line.len;
+        struct str cell = str_trim(str_make(line.ptr + i, end - i));
+        if (bar || cell.len)
+            out[n++] = cell;
+        i = end + 1;
+    }
+    return n;
+}
+
+bool extract_pair(struct str line, struct str *key, struct str *value)
+{
+    uint32_t chars = 0;
+    for (size_t i = 0; i < line.len && chars < 60; chars++) {
+        size_t at = i;
+        uint32_t cp = utf8_next(line, &i);
+        if (cp == '\n')
+            return false;
+        if ((cp == ':' && (i == line.len || line.ptr[i] == ' ')) || cp == 0xFF1A) {
+            *key = str_trim(str_make(line.ptr, at));
+            *value = str_trim(str_make(line.ptr + i, line.len - i));
+            return key->len > 0;
+        }
+    }
+    return false;
+}
+
+static bool ends_as_question(struct str s)
+{
+    static const struct str marks[] = {STR_LIT("?"), STR_LIT("？"), STR_LIT("?\""), STR_LIT("？”"), STR_LIT("？」")};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (s.len >= marks[i].len && memcmp(s.ptr + s.len - marks[i].len, marks[i].ptr, marks[i].len) == 0)
+            return true;
+    return false;
+}
+
+static bool is_item(struct str s)
+{
+    static const struct str marks[] = {STR_LIT("- "), STR_LIT("* "), STR_LIT("+ "), STR_LIT("• "), STR_LIT("· ")};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (s.len > marks[i].len && memcmp(s.ptr, marks[i].ptr, marks[i].len) == 0)
+            return true;
+    size_t d = 0;
+    while (d < s.len && d < 3 && s.ptr[d] >= '0' && s.ptr[d] <= '9')
+        d++;
+    return d > 0 && d + 1 < s.len && (s.ptr[d] == '.' || s.ptr[d] == ')') && s.ptr[d + 1] == ' ';
+}
+
+static rag_code add_unit(struct extract *x, struct unit u)
+{
+    if (x->n_units == x->cap_units) {
+        uint32_t cap = x->cap_units ? x->cap_units * 2 : 128;
+        struct unit *grown = arena_alloc(x->arena, (size_t)cap * sizeof *grown);
+        if (!grown)
+            return RAG_ENOMEM;
+        if (x->n_units)
+            memcpy(grown, x->units, x->n_units * sizeof *grown);
+        x->units = grown;
+        x->cap_units = cap;
+    }
+    u.first_at = UINT32_MAX;
+    x->units[x->n_units++] = u;
+    return RAG_OK;
+}
+
+static struct unit trimmed(const struct extract_chunk *c, uint32_t chunk, size_t from, size_t to)
+{
+    struct str s = str_trim(str_make(c->text.ptr + from, to - from));
+    uint32_t start = (uint32_t)(s.ptr - c->text.ptr);
+    return (struct unit){.chunk = chunk,
+                         .start = start,
+                         .end = start + (uint32_t)s.len,
+                         .kind = is_item(s) ? UNIT_ITEM : UNIT_SENTENCE,
+                         .question = ends_as_question(s),
+                         .head_row = NO_UNIT};
+}
+
+/* The fields of a record: a line without a key of its own goes on with the field before it. */
+static rag_code cut_record(struct extract *x, uint32_t chunk)
+{
+    const struct extract_chunk *c = &x->chunks[chunk];
+    struct str key, value;
+    for (size_t from = 0; from < c->text.len && x->n_units - c->first_unit < UNITS_A_CHUNK;) {
+        size_t to = from + line_at(c->text, from).len;
+        while (to < c->text.len && !extract_pair(line_at(c->text, to + 1), &key, &value))
+            to += 1 + line_at(c->text, to + 1).len;
+        if (to > c->text.len)
+            to = c->text.len;
+        struct unit u = trimmed(c, chunk, from, to);
+        u.kind = UNIT_FIELD;
+        rag_code rc = u.end > u.start ? add_unit(x, u) : RAG_OK;
+        if (rc)
+            return rc;
+        from = to + 1;
+    }
+    return RAG_OK;
+}
+
+/* Sentences of text[from, to), which holds no table row. */
+static rag_code cut_prose(struct extract *x, uint32_t chunk, size_t from, size_t to)
+{
+    const struct extract_chunk *c = &x->chunks[chunk];
+    while (from < to) {
+        size_t n = sentence_len(str_make(c->text.ptr + from, to - from));
+        struct unit u = trimmed(c, chunk, from, from + n);
+        rag_code rc = u.end > u.start ? add_unit(x, u) : RAG_OK;
+        if (rc)
+            return rc;
+        from += n;
+    }
+    return RAG_OK;
+}
+
+static rag_code cut_text(struct extract *x, uint32_t chunk)
+{
+    const struct extract_chunk *c = &x->chunks[chunk];
+    uint32_t head = NO_UNIT;
+    size_t from = 0, at = 0;
+    rag_code rc = RAG_OK;
+    while (!rc && at < c->text.len && x->n_units - c->first_unit < UNITS_A_CHUNK) {
+        struct str line = line_at(c->text, at);
+        size_t next = at + line.len + 1;
+        if (is_row(line)) {
+            rc = cut_prose(x, chunk, from, at);
+            struct unit u = trimmed(c, chunk, at, at + line.len);
+            u.kind = UNIT_ROW;
+            u.table_head = head == NO_UNIT && is_row(line_at(c->text, next < c->text.len ? next : c->text.len));
+            u.head_row = head;
+            if (u.table_head)
+                head = x->n_units;
+            if (!rc)
+                rc = add_unit(x, u);
+            from = next < c->text.len ? next : c->text.len;
+        } else if (str_trim(line).len) {
+            head = NO_UNIT;
+        }
+        at = next;
+    }
+    if (!rc)
+        rc = cut_prose(x, chunk, from, at < c->text.len ? at : c->text.len);
+    return rc;
+}
+
+/* ---- terms of units ---- */
+
+static void mark_term(struct unit *u, const struct term *t, uint32_t key, uint64_t bit)
+{
+    u->signature[key / 64 % SIGNATURE_WORDS] |= (uint64_t)1 << (key % 64);
+    if (!bit)
+        return;
+    u->own |= bit;
+    u->first_at = t->start < u->first_at ? t->start : u->first_at;
+    if (t->end > u->last_at) {
+        u->matched += t->end - (t->start > u->last_at ? t->start : u->last_at);
+        u->last_at = t->end;
+    }
+}
+
+static rag_code mark_units(struct extract *x, struct extract_chunk *c, const struct term_filter *f, struct term_list *l)
+{
+    rag_code rc = analyzer_run(x->an, c->text, ANALYZE_DOCUMENT, l);
+    struct unit *u = x->units + c->first_unit, *end = u + c->n_units;
+    for (uint32_t i = 0; !rc && i < l->n && u < end; i++) {
+        const struct term *t = &l->items[i];
+        while (u < end && t->start >= u->end)
+            u++;
+        if (u == end || t->start < u->start)
+            continue;
+        struct str text = term_text(l, i);
+        uint32_t key = filter_key(text);
+        mark_term(u, t, key, term_bit(x, f, text, key));
+    }
+    return rc;
+}
+
+static rag_code mark_heading(struct extract *x, struct extract_chunk *c, const struct term_filter *f, struct term_list *l)
+{
+    struct str part = c->view.title, path = c->view.heading_path;
+    rag_code rc = RAG_OK;
+    do {
+        rc = analyzer_run(x->an, part, ANALYZE_DOCUMENT, l);
+        for (uint32_t i = 0; !rc && i < l->n; i++)
+            c->heading |= term_bit(x, f, term_text(l, i), filter_key(term_text(l, i)));
+        part = path_next(&path);
+    } while (!rc && part.len);
+    return rc;
+}
+
+/* What a unit stands under: headings, the table's head, the question it answers. */
+static void set_context(struct extract *x, const struct extract_chunk *c)
+{
+    uint64_t asked = 0;
+    for (uint32_t i = c->first_unit; i < c->first_unit + c->n_units; i++) {
+        struct unit *u = &x->units[i];
+        u->context = c->heading | asked;
+        if (u->head_row != NO_UNIT)
+            u->context |= x->units[u->head_row].own;
+        asked = u->question ? u->own : asked;
+        if (u->kind == UNIT_FIELD)
+            asked = 0;
+    }
+}
+
+static bool is_record(struct str path)
+{
+    struct str last = str_make(NULL, 0);
+    while (path.len)
+        last = path_next(&path);
+    return last.len > 4 && memcmp(last.ptr, "row ", 4) == 0;
+}
+
+rag_code extract_gather(struct extract *x, uint32_t candidates)
+{
+    uint32_t n = candidates < x->h->n ? candidates : x->h->n;
+    struct term_filter f = {{0}};
+    struct term_list l;
+    rag_code rc = gather_terms(x);
+    x->chunks = arena_array(x->arena, n, sizeof *x->chunks);
+    if (rc || !x->chunks)
+        return RAG_ENOMEM;
+    for (uint32_t i = 0; i < x->n_terms; i++) {
+        uint32_t k = filter_key(x->terms[i].text) % FILTER_BITS;
+        f.bits[k / 64] |= (uint64_t)1 << (k % 64);
+    }
+    float best = x->h->items[0].bm25;
+    size_t bytes = 0;
+    term_list_init(&l);
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        const struct hit *hit = &x->h->items[i];
+        const struct segment *s = x->h->list->e[hit->ref.entry].segment;
+        struct extract_chunk *c = &x->chunks[x->n_chunks];
+        c->rank = best > 0 ? hit->bm25 / best : 1;
+        if (x->n_chunks >= CHUNKS_AT_LEAST && (bytes >= BYTES_LOOKED_AT || c->rank < RANK_AT_LEAST))
+            continue;
+        c->hit = i;
+        segment_chunk(s, hit->ref.chunk, &c->view);
+        c->text = segment_chunk_text(s, hit->ref.chunk, x->arena);
+        c->record = is_record(c->view.heading_path);
+        c->first_unit = x->n_units;
+        bytes += c->text.len;
+        rc = c->record ? cut_record(x, x->n_chunks) : cut_text(x, x->n_chunks);
+        c->n_units = x->n_units - c->first_unit;
+        x->n_chunks++;
+        if (!rc)
+            rc = mark_units(x, c, &f, &l);
+        if (!rc)
+            rc = mark_heading(x, c, &f, &l);
+        if (!rc)
+            set_context(x, c);
+    }
+    term_list_clear(&l);
+    return rc;
+}

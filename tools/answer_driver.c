@@ -1,0 +1,113 @@
+/* tools/answer_driver.c - runs judged questions through the stages, in memory, for calibrate.py and
+ * answer_quality.py. Built by them against libragd.a:
+ *   answer_driver features|answers DIR CORPUS QUERIES QRELS LIMIT
+ * LIMIT: at most so many questions, taken evenly (0: all).
+ * features: a line per question: id, terms, known terms, idf mass, known mass, chunks; then bm25, coverage and id of
+ * up to 20 hits, tab-separated. answers: a JSON line per question: id, found, confidence, text, cited document ids. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "index/list_edit.h"
+#include "pipeline/evaluate.h"
+#include "stages/analysis/analysis.h"
+#include "stages/generation/extract_answer.h"
+#include "stages/retrieval/retrieval.h"
+#include "sys/clock.h"
+#include "wire/json_out.h"
+
+struct driver {
+    struct eval_data data;
+    struct segment_list *list;
+    struct analyzer *an;
+    struct arena arena;
+    int64_t ns;
+    uint32_t n;
+};
+
+static struct str hit_id(const struct hits *h, uint32_t i)
+{
+    struct chunk_view v;
+    segment_chunk(h->list->e[h->items[i].ref.entry].segment, h->items[i].ref.chunk, &v);
+    return v.document_id;
+}
+
+static void print_features(const struct eval_query *eq, const struct hits *h)
+{
+    printf("%.*s\t%u\t%u\t%.4f\t%.4f\t%llu", (int)eq->id.len, eq->id.ptr, h->n_terms, h->n_known_terms,
+           (double)h->idf_mass, (double)h->known_mass, (unsigned long long)h->list->n_chunks);
+    for (uint32_t i = 0; i < h->n && i < 20; i++) {
+        struct str id = hit_id(h, i);
+        printf("\t%.4f\t%.4f\t%.*s", (double)h->items[i].bm25, (double)h->items[i].coverage, (int)id.len, id.ptr);
+    }
+    printf("\n");
+}
+
+static void print_answer(const struct eval_query *eq, const struct hits *h, const struct answer *a)
+{
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    json_escape(&b, a->text);
+    printf("{\"id\":\"%.*s\",\"found\":%s,\"confidence\":%.4f,\"text\":\"%.*s\",\"cited\":[", (int)eq->id.len, eq->id.ptr,
+           a->found ? "true" : "false", (double)a->confidence, (int)b.len, b.ptr);
+    for (uint32_t i = 0; i < a->n_citations; i++) {
+        struct str id = hit_id(h, a->citations[i].hit);
+        printf("%s\"%.*s\"", i ? "," : "", (int)id.len, id.ptr);
+    }
+    printf("]}\n");
+    buf_clear(&b);
+}
+
+static rag_code ask_one(struct driver *d, const struct eval_query *eq, bool features)
+{
+    struct query q = {.text = eq->text, .collection = STR_LIT("default"), .top_k = 10};
+    struct query_analysis qa = {0};
+    struct hits h = {.list = d->list};
+    struct answer a = {0};
+    term_list_init(&qa.terms);
+    rag_code rc = analysis_run(d->an, &q, &qa);
+    if (!rc)
+        rc = retrieval_run(&q, &qa, &profile_balanced, 30, 0, &d->arena, &h);
+    if (!rc && features)
+        print_features(eq, &h);
+    if (!rc && !features) {
+        int64_t start = clock_mono_ns();
+        float confidence = calibrate_hits(&qa, &h);
+        rc = extract_answer(d->an, &q, &qa, &h, confidence, &profile_balanced, &d->arena, &a);
+        d->ns += clock_mono_ns() - start;
+        d->n++;
+        if (!rc)
+            print_answer(eq, &h, &a);
+    }
+    term_list_clear(&qa.terms);
+    arena_reset(&d->arena);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct driver d = {0};
+    struct rag_err err = {0};
+    if (argc != 7)
+        return 2;
+    bool features = strcmp(argv[1], "features") == 0;
+    struct eval_files f = {.dir = argv[2], .corpus = argv[3], .queries = argv[4], .qrels = argv[5]};
+    rag_code rc = analyzer_new(NULL, 0, &d.an, &err);
+    if (!rc)
+        rc = eval_data_load(&f, &d.data, &err);
+    if (!rc)
+        rc = eval_index(&d.data, d.an, NULL, NULL, NULL, &d.list, &err);
+    const struct eval_query *queries = (const struct eval_query *)(const void *)d.data.queries.ptr;
+    size_t n = d.data.queries.len / sizeof *queries, limit = strtoul(argv[6], NULL, 10);
+    size_t want = limit && limit < n ? limit : n;
+    for (size_t i = 0; i < want && !rc; i++)
+        rc = ask_one(&d, &queries[i * n / want], features);
+    if (rc)
+        fprintf(stderr, "answer_driver: %s %s\n", rag_code_name(rc), err.msg);
+    if (d.n)
+        fprintf(stderr, "%u answers, %.1f us each\n", d.n, (double)d.ns / 1e3 / d.n);
+    eval_data_clear(&d.data);
+    list_free(d.list);
+    analyzer_free(d.an);
+    arena_clear(&d.arena);
+    return rc ? 1 : 0;
+}
