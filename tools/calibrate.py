@@ -1,144 +1,257 @@
 #!/usr/bin/env python3
-"""Fits the constants of src/stages/generation/calibrate.c.
+"""Fits the constants of src/stages/generation/calibrate.c on training questions only.
 
-usage: calibrate.py --ragd build/ragd --datasets $DATASETS [--questions 600]
+  tools/calibrate.py --data $DATASETS --build build [--limit 2500]
 
-Training questions only. Answerable: train questions of cmrc2018, drcd, squad and scifact over their own
-collection. Unanswerable: the same questions after the paragraphs that answer them were left out of the
-collection (near the domain), and train questions of another set of the same language (out of domain).
-A server runs for each collection; the features come from `explain`. Prints the weights, the refusal rates at a
-range of floors, and a reliability table over a held-out half of the questions.
+Answerable: the training questions of cmrc2018, drcd, squad and scifact over their corpora, and over small
+collections of 60 paragraphs cut out of them. Not answerable: the same questions with every chunk of their
+paragraph taken out of the ranking (near), and asked of another set's collection in the same language (far).
+Prints the constants, the floor, refusals, and a reliability table. Standard library only.
 """
-import argparse, gzip, http.client, json, math, os, random, socket, subprocess, sys, tempfile, time
+import argparse
+import collections
+import json
+import math
+import os
+import random
+import subprocess
+import tempfile
 
-SETS = [("cmrc2018", "zh", "corpus_chunks.jsonl", "qrels_train_chunks.tsv"), ("drcd", "zh", "corpus_chunks.jsonl", "qrels_train_chunks.tsv"),
-        ("squad", "en", "corpus_chunks.jsonl", "qrels_train.tsv"), ("scifact", "en", "corpus.jsonl", "qrels_train.tsv")]
+SETS = {  # corpus, judgments of the training questions
+    "cmrc2018": ("corpus_chunks.jsonl", "qrels_train_chunks.tsv"),
+    "drcd": ("corpus_chunks.jsonl", "qrels_train_chunks.tsv"),
+    "squad": ("corpus_chunks.jsonl", "qrels_train.tsv"),
+    "scifact": ("corpus.jsonl", "qrels_train.tsv"),
+}
+FAR = {"cmrc2018": "drcd", "drcd": "cmrc2018", "squad": "scifact", "scifact": "squad"}
+PKGS = "icu-uc icu-i18n libxml-2.0 libarchive libcrypto libxxhash jansson sqlite3 libmicrohttpd libcurl yaml-0.1"
+TOP, SMALL_PARAGRAPHS, SMALL_COLLECTIONS, WRONGLY_REFUSED = 5, 60, 8, 0.05
 
 
-def read_jsonl(path):
-    with (gzip.open(path, "rt") if path.endswith(".gz") else open(path)) as f:
-        return [json.loads(l) for l in f if l.strip()]
-
-
-def read_qrels(path):
-    out = {}
-    with open(path) as f:
-        for l in f:
-            p = l.split()
-            if len(p) >= 3 and p[-1].lstrip("-").isdigit() and int(p[-1]) > 0:
-                out.setdefault(p[0], set()).add(p[1] if len(p) == 3 else p[2])
+def build_driver(build):
+    out = os.path.join(build, "answer_driver")
+    flags = subprocess.check_output(["pkg-config", "--cflags", "--libs"] + PKGS.split(), text=True).split()
+    here = os.path.dirname(os.path.abspath(__file__))
+    cmd = ["cc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-iquote", os.path.join(here, "../src"), "-o", out,
+           os.path.join(here, "answer_driver.c"), os.path.join(build, "libragd.a")]
+    subprocess.check_call(cmd + flags + ["-lstemmer", "-lm", "-pthread"])
     return out
 
 
-class Server:
-    def __init__(self, ragd, corpus, tmp):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        data = os.path.join(tmp, f"data{self.port}")
-        lines = "".join(json.dumps({"id": d["_id"], "title": d.get("title", ""), "text": d["text"]}) + "\n" for d in corpus if d["text"].strip())
-        subprocess.run([ragd, "ingest", "--data", data, "-"], input=lines.encode(), check=True, stdout=subprocess.DEVNULL)
-        self.p = subprocess.Popen([ragd, "serve", "--data", data, "--listen", f"127.0.0.1:{self.port}"],
-                                  stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        for _ in range(1000):
-            try:
-                self.c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-                self.c.request("GET", "/health/ready")
-                if self.c.getresponse().read() is not None:
-                    return
-            except OSError:
-                time.sleep(.02)
-
-    def features(self, question):
-        self.c.request("POST", "/v1/search", json.dumps({"query": question, "explain": True, "top_k": 5}), {"Content-Type": "application/json"})
-        a = json.loads(self.c.getresponse().read())
-        e = a["explain"]["retrieval"]
-        if not a["hits"] or not e["idf_mass"]:
-            return None, []
-        h = a["hits"][0]
-        mass = e["idf_mass"]
-        return ([1, h["scores"]["coverage"], h["scores"]["bm25"] / (mass * 1.9), e["known_mass"] / mass],
-                [x["document_id"] for x in a["hits"]])
-
-    def stop(self):
-        self.p.terminate()
-        self.p.wait(30)
+def paragraph(chunk_id):
+    return chunk_id.split("#")[0]
 
 
-def fit(rows, steps=3000, rate=2.0, ridge=1e-3):
-    w = [0.0] * 4
-    pos = sum(y for _, y in rows)
-    cw = {1: len(rows) / 2 / pos, 0: len(rows) / 2 / (len(rows) - pos)}
+def read_qrels(path):
+    rel = collections.defaultdict(set)
+    with open(path) as f:
+        next(f)
+        for line in f:
+            q, d = line.split("\t")[:2]
+            rel[q].add(paragraph(d))
+    return rel
+
+
+def run_features(driver, corpus, queries, qrels, limit):
+    """A row a question: id, idf mass, known mass, [(bm25, coverage, paragraph), ...]."""
+    with tempfile.TemporaryDirectory() as d:
+        for name, path in (("corpus.jsonl", corpus), ("queries.jsonl", queries), ("qrels.tsv", qrels)):
+            os.symlink(os.path.abspath(path), os.path.join(d, name))
+        text = subprocess.check_output([driver, "features", d, "corpus.jsonl", "queries.jsonl", "qrels.tsv",
+                                        str(limit)], text=True)
+    rows = []
+    for line in text.splitlines():
+        p = line.split("\t")
+        hits = [(float(p[i]), float(p[i + 1]), paragraph(p[i + 2])) for i in range(6, len(p) - 2, 3)]
+        rows.append((p[0], float(p[3]), float(p[4]), hits))
+    return rows
+
+
+def small_collections(data, name, tmp):
+    """Corpora of 60 paragraphs and the training questions on them."""
+    corpus, qrels = SETS[name]
+    chunks = collections.defaultdict(list)
+    with open(os.path.join(data, name, corpus), encoding="utf-8") as f:
+        for line in f:
+            chunks[paragraph(json.loads(line)["_id"])].append(line)
+    rel = read_qrels(os.path.join(data, name, qrels))
+    by_paragraph = collections.defaultdict(list)
+    for q, ds in rel.items():
+        for d in ds:
+            by_paragraph[d].append(q)
+    texts = {}
+    with open(os.path.join(data, name, "queries_train.jsonl"), encoding="utf-8") as f:
+        for line in f:
+            texts[json.loads(line)["_id"]] = line
+    rng = random.Random(5)
+    asked = sorted(d for d in by_paragraph if d in chunks)
+    for k in range(SMALL_COLLECTIONS):
+        pick = rng.sample(asked, SMALL_PARAGRAPHS)
+        paths = [os.path.join(tmp, "%s.%d.%s" % (name, k, x)) for x in ("corpus", "queries", "qrels")]
+        with open(paths[0], "w", encoding="utf-8") as f:
+            f.writelines(line for d in pick for line in chunks[d])
+        qs = sorted({q for d in pick for q in by_paragraph[d]})
+        with open(paths[1], "w", encoding="utf-8") as f:
+            f.writelines(texts[q] for q in qs)
+        with open(paths[2], "w") as f:
+            f.write("query-id\tcorpus-id\tscore\n")
+            f.writelines("%s\t%s\t1\n" % (q, d) for q in qs for d in sorted(rel[q]))
+        yield paths
+
+
+# ---- features: the same as in calibrate.c ----
+def hit_features(idf_mass, hit):
+    ratio = min(hit[0] / idf_mass, 1.5) if idf_mass > 0 else 0.0
+    mass = math.log(1 + idf_mass)
+    return [1.0, hit[1], ratio, hit[1] * mass, mass]
+
+
+def question_features(row, hits):
+    return hit_features(row[1], hits[0])
+
+
+def sigmoid(z):
+    return 1 / (1 + math.exp(-z)) if z > -30 else 0.0
+
+
+def dot(w, x):
+    return sum(a * b for a, b in zip(w, x))
+
+
+def solve(a, b):
+    n = len(b)
+    m = [row[:] + [v] for row, v in zip(a, b)]
+    for i in range(n):
+        p = max(range(i, n), key=lambda r: abs(m[r][i]))
+        m[i], m[p] = m[p], m[i]
+        for r in range(n):
+            if r != i:
+                f = m[r][i] / m[i][i]
+                m[r] = [x - f * y for x, y in zip(m[r], m[i])]
+    return [m[i][n] / m[i][i] for i in range(n)]
+
+
+def fit(samples, l2=2.0, steps=12):
+    """Logistic regression by Newton's method; samples: (weight, features, label); the bias is not shrunk."""
+    n = len(samples[0][1])
+    w = [0.0] * n
     for _ in range(steps):
-        g = [ridge * x for x in w]
-        for x, y in rows:
-            p = 1 / (1 + math.exp(-sum(a * b for a, b in zip(w, x))))
-            for i in range(4):
-                g[i] += cw[y] * (p - y) * x[i] / len(rows)
-        w = [a - rate * b for a, b in zip(w, g)]
-        w[1:] = [max(0.0, v) for v in w[1:]]        # monotone: more coverage is never worse
+        grad = [l2 * v if i else 0.0 for i, v in enumerate(w)]
+        hess = [[l2 if i == j and i else 1e-9 if i == j else 0.0 for j in range(n)] for i in range(n)]
+        for s, x, y in samples:
+            p = sigmoid(dot(w, x))
+            d, h = s * (p - y), s * max(p * (1 - p), 1e-6)
+            for i in range(n):
+                grad[i] += d * x[i]
+                for j in range(n):
+                    hess[i][j] += h * x[i] * x[j]
+        w = [a - b for a, b in zip(w, solve(hess, grad))]
     return w
+
+
+def questions(rows, rel):
+    """(kind, features): found, missed, near, for each question."""
+    for row in rows:
+        hits = row[3]
+        if hits:
+            hit = any(h[2] in rel[row[0]] for h in hits[:TOP])
+            yield "found" if hit else "missed", question_features(row, hits)
+        left = [h for h in hits if h[2] not in rel[row[0]]]
+        if left:
+            yield "near", question_features(row, left)
+
+
+def auc(pos, neg):
+    ranked = sorted([(v, 1) for v in pos] + [(v, 0) for v in neg])
+    seen, total = 0, 0
+    for _, label in ranked:
+        if label:
+            total += seen
+        else:
+            seen += 1
+    return total / (len(pos) * len(neg))
 
 
 def main():
     ap = argparse.ArgumentParser()
-    ap.add_argument("--ragd", default="build/ragd")
-    ap.add_argument("--datasets", default=os.environ.get("DATASETS", ""))
-    ap.add_argument("--questions", type=int, default=500)
-    a = ap.parse_args()
-    rng = random.Random(5)
-    loaded = {}
-    for name, lang, corpus, qrels in SETS:
-        base = os.path.join(a.datasets, name)
-        rel = read_qrels(os.path.join(base, qrels))
-        q = [x for x in read_jsonl(os.path.join(base, "queries_train.jsonl")) if x["_id"] in rel]
-        rng.shuffle(q)
-        loaded[name] = (lang, read_jsonl(os.path.join(base, corpus)), rel, q[:a.questions])
-    rows = []                                        # (features, label, kind, right chunk in the top 5)
-    with tempfile.TemporaryDirectory() as tmp:
-        for name, (lang, corpus, rel, qs) in loaded.items():
-            same = lambda chunk, r: chunk in r or chunk.split("#")[0] in r
-            half = qs[:len(qs) // 2]
-            gone = set().union(*(rel[q["_id"]] for q in half))
-            gone_docs = {g.split("#")[0] for g in gone}
-            for left_out in (False, True):
-                docs = [d for d in corpus if not (left_out and d["_id"].split("#")[0] in gone_docs)]
-                s = Server(a.ragd, docs, tmp)
-                if not left_out:
-                    for q in qs:
-                        f, top = s.features(q["text"])
-                        if f:
-                            rows.append((f, 1, name, any(same(c, rel[q["_id"]]) for c in top)))
-                    for other, (l2, _, _, q2) in loaded.items():
-                        if other != name and l2 == lang:
-                            for q in q2[:a.questions // 2]:
-                                f, _ = s.features(q["text"])
-                                if f:
-                                    rows.append((f, 0, f"{other} over {name}", False))
-                else:
-                    for q in half:
-                        f, _ = s.features(q["text"])
-                        if f:
-                            rows.append((f, 0, f"{name} left out", False))
-                s.stop()
-    rng.shuffle(rows)
-    train, held = rows[::2], rows[1::2]
-    w = fit([(f, y) for f, y, _, ok in train if y == 0 or ok])
-    print("weights: " + ", ".join(f"{x:.2f}F" for x in w))
-    p = lambda f: 1 / (1 + math.exp(-sum(x * y for x, y in zip(w, f))))
-    print("\nfloor   answerable refused (right chunk in top 5)   left out refused   out of domain refused")
-    for floor in [x / 20 for x in range(2, 16)]:
-        rate = lambda sel: sum(p(f) < floor for f, *_ in sel) / max(1, len(sel))
-        print(f"{floor:.2f}    {rate([r for r in held if r[1] and r[3]]):10.3f}   {rate([r for r in held if 'left' in r[2]]):30.3f}"
-              f" {rate([r for r in held if 'over' in r[2]]):20.3f}")
-    print("\nconfidence   questions   answered by the top 5")
-    for lo in range(10):
-        sel = [r for r in held if lo / 10 <= p(r[0]) < (lo + 1) / 10 + (lo == 9)]
-        if sel:
-            print(f"{lo / 10:.1f}-{(lo + 1) / 10:.1f} {len(sel):14d} {sum(r[3] for r in sel) / len(sel):16.2f}")
-    for kind in sorted({r[2] for r in rows}):
-        sel = [r for r in rows if r[2] == kind]
-        print(f"{kind:24} {len(sel):5d} mean confidence {sum(p(r[0]) for r in sel) / len(sel):.2f}")
+    ap.add_argument("--data", required=True)
+    ap.add_argument("--build", default="build")
+    ap.add_argument("--limit", type=int, default=2500)
+    args = ap.parse_args()
+    driver = build_driver(args.build)
+
+    groups = {}  # (set, size) -> [(kind, features)]
+    hits_of = {}
+    for name, (corpus, qrels) in SETS.items():
+        at = os.path.join(args.data, name)
+        rel = read_qrels(os.path.join(at, qrels))
+        queries = os.path.join(at, "queries_train.jsonl")
+        rows = run_features(driver, os.path.join(at, corpus), queries, os.path.join(at, qrels), args.limit)
+        groups[name, "whole"] = list(questions(rows, rel))
+        hits_of[name] = [(hit_features(r[1], h), 1 if h[2] in rel[r[0]] else 0) for r in rows for h in r[3][:10]]
+        other = FAR[name]
+        far = os.path.join(args.data, other)
+        rows = run_features(driver, os.path.join(far, SETS[other][0]), queries, os.path.join(at, qrels), args.limit)
+        groups[name, "whole"] += [("far", question_features(r, r[3])) for r in rows if r[3]]
+        no_hit = sum(1 for r in rows if not r[3])
+        with tempfile.TemporaryDirectory() as tmp:
+            cuts = list(small_collections(args.data, name, tmp))
+            small = []
+            for c, q, r in cuts:
+                small += questions(run_features(driver, c, q, r, 0), read_qrels(r))
+            groups[name, "small"] = small
+        print("%s: %d whole (%d without a hit far away), %d small" % (name, len(groups[name, "whole"]), no_hit, len(small)))
+
+    samples = []
+    for g in groups.values():
+        n = collections.Counter(k for k, _ in g)
+        for kind, x in g:  # each collection weighs the same, answerable as much as not
+            same = {"found": n["found"], "missed": 0, "near": n["near"] + n["far"], "far": n["near"] + n["far"]}[kind]
+            if same:
+                samples.append((1000.0 / same, x, 1 if kind == "found" else 0))
+    w = fit(samples)
+    print("confidence: " + ", ".join("%.3f" % v for v in w))
+    found_all = sorted((sigmoid(dot(w, x)), 1.0 / sum(k == "found" for k, _ in g))
+                       for g in groups.values() for kind, x in g if kind == "found")
+    share, floor = 0.0, 0.0
+    for p, s in found_all:
+        share += s / len(groups)
+        if share > WRONGLY_REFUSED:
+            floor = p
+            break
+    print("floor: %.3f" % floor)
+    print("\nset       size   found refused  missed refused  near refused  far refused  auc near  auc far")
+    for (name, size), g in groups.items():
+        p = collections.defaultdict(list)
+        for kind, x in g:
+            p[kind].append(sigmoid(dot(w, x)))
+        rate = {k: 100.0 * sum(v < floor for v in p[k]) / len(p[k]) if p[k] else float("nan") for k in ("found", "missed", "near", "far")}
+        print("%-9s %-6s %9.1f %%     %9.1f %%   %9.1f %%   %9.1f %%      %.3f    %s" %
+              (name, size, rate["found"], rate["missed"], rate["near"], rate["far"], auc(p["found"], p["near"]),
+               "%.3f" % auc(p["found"], p["far"]) if p["far"] else "-"))
+    print("\nreliability, every question of the whole collections once as found or missed, once as near, once as far")
+    bins = [[0, 0.0, 0] for _ in range(10)]
+    for (name, size), g in groups.items():
+        if size == "whole":
+            for kind, x in g:
+                v = sigmoid(dot(w, x))
+                b = bins[min(int(v * 10), 9)]
+                b[0] += 1
+                b[1] += v
+                b[2] += kind == "found"
+    for i, (n, s, y) in enumerate(bins):
+        if n:
+            print("| %.1f to %.1f | %d | %.3f | %.3f |" % (i / 10, i / 10 + 0.1, n, s / n, y / n))
+
+    samples = [(2000.0 / len(g), x, y) for g in hits_of.values() for x, y in g]
+    wh = fit(samples)
+    print("\nscore: " + ", ".join("%.3f" % v for v in wh))
+    for name, g in hits_of.items():
+        p = [sigmoid(dot(wh, x)) for x, _ in g]
+        print("%-9s mean score %.3f, relevant %.3f, auc %.3f" % (
+            name, sum(p) / len(p), sum(y for _, y in g) / len(g),
+            auc([v for v, (_, y) in zip(p, g) if y], [v for v, (_, y) in zip(p, g) if not y])))
 
 
-main()
+if __name__ == "__main__":
+    main()

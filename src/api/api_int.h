@@ -67,11 +67,13 @@ struct api {
     atomic_int n_connections;
     int hard_connections;           /* more are closed unanswered */
     atomic_bool draining, was_ready;
+    _Atomic int64_t last_body_ns;   /* when a piece of some body came */
     struct buf console_csp;         /* Content-Security-Policy of the page */
 
     pthread_mutex_t mu;             /* guards all below; taken last */
     pthread_cond_t idle_cv;         /* n_requests or n_suspended fell to 0 */
     int n_requests, n_suspended;
+    int n_receiving;                /* of n_requests: the body is not all there */
     bool abandon;                   /* no request may be suspended any more */
     struct request *pool;
     uint32_t n_pooled;
@@ -97,6 +99,8 @@ struct request {
     struct str path[PATH_MAX_SEGMENTS]; /* decoded segments */
     uint32_t n_path;
     uint64_t limit, discarded;      /* of the body */
+    uint64_t announced;             /* Content-Length; 0 when not given */
+    bool receiving, impatient;      /* counted in n_receiving; has the short timeout */
     int64_t start_ns, ready_ns;     /* headers there; body there */
 
     const struct api_key *key;      /* NULL: open server or local token */
@@ -114,6 +118,7 @@ struct request {
     bool suspended;                 /* written by the I/O thread only */
     void (*finish)(struct request *rq); /* what runs on the I/O thread after the resume */
     void *state;                    /* the route's own, in the arena */
+    void (*clear)(struct request *rq); /* frees what state holds outside the arena; also when the client is gone */
 };
 
 /* ---- replies (reply.c): set status and body once ---------------------------------------------------------- */
@@ -131,6 +136,7 @@ enum MHD_Result reply_send(struct request *rq);
 /* ---- requests (request.c) --------------------------------------------------------------------------------- */
 struct request *request_new(struct api *api, struct MHD_Connection *conn);
 void request_done(struct request *rq);                 /* back to the pool */
+void request_received(struct request *rq);             /* the body is all there, or never will be */
 void request_begin(struct request *rq, const char *url, const char *method); /* route, guard, key; may reply */
 const char *request_header(struct request *rq, const char *name);            /* NULL when absent */
 /* Decoded query arguments by name (out[i].ptr NULL: absent). False: replied 400 (unknown name, bad encoding). */

@@ -153,8 +153,9 @@ static rag_code build_job(struct request *rq, struct ingest *g)
 }
 
 /* The texts are ours again after the job; each is freed once, wherever it lies now. */
-static void free_docs(struct ingest *g)
+static void ingest_clear(struct request *rq)
 {
+    struct ingest *g = rq->state;
     for (uint32_t k = 0; k < g->job.n; k++)
         g->docs[g->job_index[k]] = g->job.docs[k].doc;
     for (uint32_t i = 0; g->docs && i < g->n; i++)
@@ -274,7 +275,6 @@ static void reply_ingest(struct request *rq)
         add_result(&rq->out, &g->job.results[0]);
         reply_json(rq, g->job.results[0].put == STORE_ADDED ? 201 : 200);
     }
-    free_docs(g);
 }
 
 void route_documents_post(struct request *rq)
@@ -288,8 +288,10 @@ void route_documents_post(struct request *rq)
         return;
     }
     rq->state = arena_zalloc(&rq->arena, sizeof(struct ingest));
-    if (!rq->state)
+    if (!rq->state) {
         reply_error(rq, 503, "out_of_memory", NULL, "out of memory");
-    else
-        work_submit(rq, ingest_work);
+        return;
+    }
+    rq->clear = ingest_clear;
+    work_submit(rq, ingest_work);
 }

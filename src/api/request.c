@@ -21,13 +21,15 @@ static struct request *pool_take(struct api *api)
         api->n_pooled--;
     }
     api->n_requests++;
+    api->n_receiving++;
     pthread_mutex_unlock(&api->mu);
     return rq;
 }
 
-static void pool_give(struct api *api, struct request *rq)
+static void pool_give(struct api *api, struct request *rq, bool receiving)
 {
     pthread_mutex_lock(&api->mu);
+    api->n_receiving -= receiving;
     if (rq && api->n_pooled < POOLED_REQUESTS) {
         rq->next = api->pool;
         api->pool = rq;
@@ -56,14 +58,24 @@ struct request *request_new(struct api *api, struct MHD_Connection *conn)
 {
     struct request *rq = pool_take(api);
     if (!rq && !(rq = mem_zalloc(MEM_API, sizeof *rq))) {
-        pool_give(api, NULL);
+        pool_give(api, NULL, true);
         return NULL;
     }
     struct request keep = {.api = api, .conn = conn, .arena = rq->arena, .body = rq->body, .out = rq->out,
-                           .start_ns = clock_mono_ns()};
+                           .receiving = true, .start_ns = clock_mono_ns()};
     *rq = keep;
     rq->body.tag = rq->out.tag = MEM_REQUEST;
     return rq;
+}
+
+void request_received(struct request *rq)
+{
+    if (!rq->receiving)
+        return;
+    rq->receiving = false;
+    pthread_mutex_lock(&rq->api->mu);
+    rq->api->n_receiving--;
+    pthread_mutex_unlock(&rq->api->mu);
 }
 
 static void recycle(struct buf *b)
@@ -76,13 +88,15 @@ static void recycle(struct buf *b)
 
 void request_done(struct request *rq)
 {
+    if (rq->clear)
+        rq->clear(rq);
     if (rq->arena.used > KEEP_BYTES)
         arena_clear(&rq->arena);
     else
         arena_reset(&rq->arena);
     recycle(&rq->body);
     recycle(&rq->out);
-    pool_give(rq->api, rq);
+    pool_give(rq->api, rq, rq->receiving);
 }
 
 /* ---- reading the head ---------------------------------------------------------------------------------- */
@@ -237,7 +251,7 @@ static void match(struct request *rq)
 static void check_length(struct request *rq)
 {
     const char *text = request_header(rq, "Content-Length");
-    uint64_t n = text ? strtoull(text, NULL, 10) : 0;
+    uint64_t n = rq->announced = text ? strtoull(text, NULL, 10) : 0;
     rq->limit = rq->route && rq->route->documents ? rq->api->opt.max_body_bytes : rq->api->opt.max_query_bytes;
     if (!rq->status && n > rq->limit)
         reply_error(rq, 413, "too_large", NULL, "the body is larger than this address takes");
@@ -254,7 +268,8 @@ void request_begin(struct request *rq, const char *url, const char *method)
         if (strcmp(method, methods[i].name) == 0)
             rq->method = methods[i].bit;
     rq->head = strcmp(method, "HEAD") == 0;
-    if (atomic_load_explicit(&rq->api->n_connections, memory_order_relaxed) > (int)rq->api->opt.max_connections) {
+    const union MHD_ConnectionInfo *refused = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (refused && refused->socket_context) {
         reply_error(rq, 503, "too_many_connections", NULL, "too many open connections; try again");
         rq->close = true;
     } else if (!split_path(rq, url)) {

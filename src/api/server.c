@@ -4,10 +4,10 @@
  * without a piece: the route runs. A route that waits suspends the connection; after the resume on_request is called
  * again, and `finish` replies. on_completed gives the request back.
  *
- * Connections: over max_connections a request gets 503; over hard_connections a connection is closed unanswered. The
+ * Connections: one beyond max_connections gets 503; one beyond hard_connections is closed unanswered. The
  * library's own limit is out of reach, because at it connections would hang in the backlog.
  *
- * Stop: 1. stop listening; 2. wait for requests in flight; 3. no more suspensions, wait until every suspended
+ * Stop: 1. stop listening; 2. wait for requests in flight that move; 3. no more suspensions, wait until every suspended
  * connection is resumed (the library demands it; the writer may still hold their jobs); 4. stop the daemon. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,8 +25,9 @@
 #include "obs/log.h"
 #include "sys/clock.h"
 
-enum { OVERFLOW_CONNECTIONS = 1024, OTHER_DESCRIPTORS = 256, IDLE_TIMEOUT_S = 75, CONNECTION_BYTES = 16 << 10,
-       DRAIN_MAX = 16 << 20 };
+enum { OVERFLOW_CONNECTIONS = 1024, OTHER_DESCRIPTORS = 256, IDLE_TIMEOUT_S = 75, BODY_TIMEOUT_S = 20,
+       CONNECTION_BYTES = 16 << 10, DRAIN_MAX = 16 << 20 };
+static const int64_t body_silence_ns = 2000000000; /* at the stop, a body without a new piece for so long is given up */
 
 /* ---- callbacks ----------------------------------------------------------------------------------------- */
 
@@ -42,20 +43,34 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx, en
 {
     struct api *api = cls;
     (void)conn;
-    (void)ctx;
-    int n = code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1;
-    atomic_fetch_add_explicit(&api->n_connections, n, memory_order_relaxed);
-    gauge_add(api->m.connections, n);
+    bool started = code == MHD_CONNECTION_NOTIFY_STARTED;
+    int before = atomic_fetch_add_explicit(&api->n_connections, started ? 1 : -1, memory_order_relaxed);
+    gauge_add(api->m.connections, started ? 1 : -1);
+    if (started) /* one that came too many is refused at its first request; the others go on */
+        *ctx = before >= (int)api->opt.max_connections ? api : NULL;
+}
+
+/* libmicrohttpd polls edge-triggered and does not see a client that hung up right behind a piece of its body: a body in
+ * the middle has a short timeout of its own. One that comes in one piece, as a question does, never pays for it. */
+static void set_patience(struct request *rq, bool impatient)
+{
+    if (rq->impatient == impatient)
+        return;
+    rq->impatient = impatient;
+    (void)MHD_set_connection_option(rq->conn, MHD_CONNECTION_OPTION_TIMEOUT,
+                                    impatient ? (unsigned)BODY_TIMEOUT_S : (unsigned)IDLE_TIMEOUT_S);
 }
 
 static void take_body(struct request *rq, const char *data, size_t n)
 {
+    atomic_store_explicit(&rq->api->last_body_ns, clock_mono_ns(), memory_order_relaxed);
     if (!rq->status && (uint64_t)rq->body.len + n > rq->limit)
         reply_error(rq, 413, "too_large", NULL, "the body is larger than this address takes");
     if (!rq->status)
         buf_add(&rq->body, data, n);
     else
         rq->discarded += n;
+    set_patience(rq, rq->body.len + rq->discarded < rq->announced);
 }
 
 static void run_route(struct request *rq)
@@ -87,6 +102,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
         *n_data = 0;
         return rq->discarded > DRAIN_MAX ? MHD_NO : MHD_YES;
     }
+    request_received(rq);
+    set_patience(rq, false);
     if (rq->suspended) { /* resumed */
         rq->suspended = false;
         log_set_request_id(rq->id);
@@ -332,6 +349,20 @@ static void wait_for(struct api *api, const int *n, int64_t deadline_ns)
         ;
 }
 
+/* Requests in flight, as long as they move: what is left may be bodies whose senders are gone. */
+static void drain(struct api *api, int64_t deadline_ns)
+{
+    int64_t began_ns = clock_mono_ns();
+    for (int64_t now = began_ns; api->n_requests > 0 && now < deadline_ns; now = clock_mono_ns()) {
+        int64_t last = atomic_load_explicit(&api->last_body_ns, memory_order_relaxed);
+        int64_t quiet_since = last > began_ns ? last : began_ns;
+        if (api->n_requests == api->n_receiving && now - quiet_since > body_silence_ns)
+            return;
+        int64_t next = now + 100000000;
+        wait_for(api, &api->n_requests, next < deadline_ns ? next : deadline_ns);
+    }
+}
+
 void api_stop(struct api *api, uint32_t drain_ms)
 {
     if (!api)
@@ -341,11 +372,12 @@ void api_stop(struct api *api, uint32_t drain_ms)
     if (fd >= 0)
         close(fd);
     pthread_mutex_lock(&api->mu);
-    wait_for(api, &api->n_requests, clock_mono_ns() + (int64_t)drain_ms * 1000000);
+    drain(api, clock_mono_ns() + (int64_t)drain_ms * 1000000);
     api->abandon = true;
     while (api->n_suspended > 0)
         pthread_cond_wait(&api->idle_cv, &api->mu);
-    wait_for(api, &api->n_requests, clock_mono_ns() + 500000000); /* their answers */
+    if (api->n_requests > api->n_receiving)
+        wait_for(api, &api->n_requests, clock_mono_ns() + 500000000); /* their answers */
     pthread_mutex_unlock(&api->mu);
     MHD_stop_daemon(api->daemon);
     work_stop(api);

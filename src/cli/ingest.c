@@ -18,7 +18,7 @@
 #include "wire/json_in.h"
 #include "wire/json_out.h"
 
-enum { QUEUE_ITEMS = 512, QUEUE_BYTES = 32 << 20, BATCH_ITEMS = 64, BATCH_BYTES = 4 << 20, MAX_LINE = 64 << 20,
+enum { QUEUE_ITEMS = 512, QUEUE_BYTES = 32 << 20, BATCH_ITEMS = 256, BATCH_BYTES = 4 << 20, MAX_LINE = 64 << 20,
        SEND_TIMEOUT_MS = 600000, MAX_INGEST_WORKERS = 8, REMOTE_WORKERS = 4 };
 
 struct item {
@@ -586,8 +586,11 @@ static void report_text(const struct ingest *in, uint64_t skipped, int64_t took_
     printf(" (%llu chunks written, %.1f s)\n", (unsigned long long)in->chunks, (double)took_ns / 1e9);
 }
 
-static uint32_t worker_count(bool remote)
+/* Lines keep their order, so that the last line of an id stands: one worker. */
+static uint32_t worker_count(bool remote, bool lines)
 {
+    if (lines)
+        return 1;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (remote)
         return REMOTE_WORKERS;
@@ -602,7 +605,7 @@ static int run(struct ingest *in, struct walk *w, bool lines, bool json)
     in->total = lines ? 0 : w->items.len / sizeof(struct walk_item);
     in->limits = open_extract_limits(&in->house->cfg);
     pthread_t threads[MAX_INGEST_WORKERS];
-    uint32_t n = 0, want = worker_count(in->house->remote);
+    uint32_t n = 0, want = worker_count(in->house->remote, lines);
     while (n < want && pthread_create(&threads[n], NULL, worker, in) == 0)
         n++;
     if (n == 0)

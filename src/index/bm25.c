@@ -177,6 +177,10 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
     if (!(avg_len > 0))
         avg_len = 1;
     for (uint32_t e = 0; e < list->n && !rc; e++) {
+        if (e && deadline_ns && clock_mono_ns() > deadline_ns) {
+            rc = RAG_ETIMEOUT;
+            break;
+        }
         const struct segment *s = list->e[e].segment;
         uint32_t n_chunks = segment_n_chunks(s);
         uint64_t *docs;
@@ -193,8 +197,6 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
             if (out->n == k)
                 floor = out->hits[0].score;
         }
-        if (deadline_ns && clock_mono_ns() > deadline_ns)
-            rc = RAG_ETIMEOUT;
     }
     qsort(out->hits, out->n, sizeof *out->hits, best_first);
     for (uint32_t i = 0; i < out->n; i++) {

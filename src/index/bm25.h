@@ -38,7 +38,7 @@ RAG_MUST_CHECK rag_code bm25_search(const struct segment_list *list, const struc
                                     struct bm25_params p, uint32_t k, int64_t deadline_ns, struct arena *a,
                                     struct bm25_result *out);
 
-/* The first k live chunks' documents in list order after skipping `skip`, one hit per document, by filter. */
+/* The first k live chunks' documents in list order one hit per document, by filter. */
 RAG_MUST_CHECK rag_code list_by_filter(const struct segment_list *list, const struct filter *f, uint32_t k,
                                        struct arena *a, struct bm25_result *out);
 

@@ -72,7 +72,8 @@ static rag_code kill_docs(struct list_entry *e, const int64_t *dead, uint32_t n_
     struct live_bits *own = NULL;
     for (uint32_t i = 0; i < n_dead; i++) {
         uint32_t d = segment_find_seq(e->segment, dead[i]);
-        if (d == UINT32_MAX || !bitmap_get(e->live, e->segment->docs[d].first_chunk))
+        if (d == UINT32_MAX || e->segment->docs[d].n_chunks == 0 ||
+            !bitmap_get(e->live, e->segment->docs[d].first_chunk))
             continue;
         if (!own) {
             own = bits_new(e->segment->h->n_chunks, e->live);

@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <stdio.h>
 
-
 enum { MANIFEST_VERSION = 1 };
 
 void manifest_init(struct manifest *m)

@@ -52,7 +52,8 @@ struct segment_doc_in {
 };
 RAG_MUST_CHECK rag_code segment_builder_new(uint64_t analyzer_fingerprint, struct segment_builder **out);
 void segment_builder_free(struct segment_builder *b);
-/* Starts a document; its chunks follow. */
+/* Starts a document; its chunks follow. RAG_EFORMAT: the metadata is no JSON object; the builder is unchanged.
+ * After any other failure, here and below, the builder is only good for segment_builder_free. */
 RAG_MUST_CHECK rag_code segment_builder_doc(struct segment_builder *b, const struct segment_doc_in *doc);
 RAG_MUST_CHECK rag_code segment_builder_chunk(struct segment_builder *b, const struct segment_chunk_in *chunk);
 /* Appends the chunks of `s` that are set in `live` (NULL: all). */

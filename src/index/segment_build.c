@@ -104,13 +104,8 @@ static rag_code add_value(struct segment_builder *b, uint32_t field, const json_
     return buf_failed(&b->values) ? RAG_ENOMEM : RAG_OK;
 }
 
-static rag_code add_metadata(struct segment_builder *b, struct str json)
+static rag_code add_metadata(struct segment_builder *b, json_t *root)
 {
-    if (json.len <= 2)
-        return RAG_OK;
-    json_t *root = json_loadb(json.ptr, json.len, JSON_ALLOW_NUL, NULL);
-    if (!root)
-        return RAG_EFORMAT;
     rag_code rc = RAG_OK;
     const char *key;
     json_t *value;
@@ -132,7 +127,6 @@ static rag_code add_metadata(struct segment_builder *b, struct str json)
         if (rc)
             break;
     }
-    json_decref(root);
     return rc;
 }
 
@@ -141,6 +135,14 @@ static rag_code add_metadata(struct segment_builder *b, struct str json)
 rag_code segment_builder_doc(struct segment_builder *b, const struct segment_doc_in *in)
 {
     struct seg_doc d = {.version = in->version, .first_chunk = b->n_chunks, .seq = in->seq, .updated_ms = in->updated_ms};
+    json_t *metadata = NULL;
+    if (in->metadata_json.len > 2) { /* first of all: bad metadata leaves the builder as it was */
+        metadata = json_loadb(in->metadata_json.ptr, in->metadata_json.len, JSON_ALLOW_NUL, NULL);
+        if (!json_is_object(metadata)) {
+            json_decref(metadata);
+            return RAG_EFORMAT;
+        }
+    }
     rag_code rc = intern(b, in->id, &d.id);
     if (!rc)
         rc = intern(b, in->title, &d.title);
@@ -148,8 +150,9 @@ rag_code segment_builder_doc(struct segment_builder *b, const struct segment_doc
         rc = intern(b, in->source, &d.source);
     if (!rc)
         rc = intern(b, in->metadata_json, &d.metadata);
-    if (!rc)
-        rc = add_metadata(b, in->metadata_json);
+    if (!rc && metadata)
+        rc = add_metadata(b, metadata);
+    json_decref(metadata);
     if (rc)
         return rc;
     BUF_ADD_VALUE(&b->docs, d);
@@ -293,7 +296,7 @@ rag_code segment_builder_merge(struct segment_builder *b, const struct segment *
 
 static void section_begin(struct buf *out, struct seg_header *h, enum seg_section sec)
 {
-    while (out->len % 8)
+    while (out->len % 8 && !buf_failed(out))
         buf_addc(out, 0);
     h->sec[sec].off = out->len;
 }
@@ -462,7 +465,7 @@ rag_code segment_builder_finish(struct segment_builder *b, struct segment **out)
     if (!rc)
         rc = write_fields(b, &bytes, &h);
     section(&bytes, &h, SEC_STRINGS, b->strings.bytes.ptr, b->strings.bytes.len);
-    while (bytes.len % 8)
+    while (bytes.len % 8 && !buf_failed(&bytes))
         buf_addc(&bytes, 0);
     if (!rc && buf_failed(&bytes))
         rc = RAG_ENOMEM;

@@ -210,7 +210,8 @@ static rag_code adopt_segment(struct opening *o, struct collection *c, struct se
     return rc;
 }
 
-static void read_manifest(struct knowledge *k, struct manifest *m)
+/* Only what a newer ragd wrote, or memory, is an error: without a manifest everything is rebuilt. */
+static rag_code read_manifest(struct knowledge *k, struct manifest *m, struct rag_err *out_err)
 {
     char path[4096];
     struct buf bytes;
@@ -220,12 +221,15 @@ static void read_manifest(struct knowledge *k, struct manifest *m)
     rag_code rc = file_read_all(path, 64 << 20, &bytes, &err);
     if (!rc)
         rc = manifest_parse(buf_str(&bytes), m, &err);
+    buf_clear(&bytes);
+    if (rc == RAG_EVERSION || rc == RAG_ENOMEM)
+        return rag_err_set(out_err, rc, "%s", err.msg);
     if (rc && rc != RAG_ENOTFOUND) {
         log_warn("segment manifest unusable; segments are rebuilt", LOG_STR("why", err.msg), LOG_END);
         atomic_fetch_add(&k->damaged, 1);
         buf_reset(&m->entries);
     }
-    buf_clear(&bytes);
+    return RAG_OK;
 }
 
 /* Removes files that no manifest names: left by a crash, or damaged. Keeps the file counter above them all. */
@@ -255,11 +259,13 @@ static rag_code map_segments(struct opening *o, struct rag_err *err)
 {
     struct knowledge *k = o->k;
     struct manifest m;
+    int64_t last_seq = 0;
     manifest_init(&m);
-    read_manifest(k, &m);
+    rag_code rc = read_manifest(k, &m, err);
+    if (!rc)
+        rc = store_last_seq(o->reader, &last_seq, err);
     k->next_file = m.next_file;
     const struct manifest_entry *e = (const void *)m.entries.ptr;
-    rag_code rc = RAG_OK;
     for (size_t i = 0; i < m.entries.len / sizeof *e && !rc; i++) {
         char path[4096];
         struct segment *s;
@@ -269,8 +275,12 @@ static rag_code map_segments(struct opening *o, struct rag_err *err)
             continue;
         snprintf(path, sizeof path, "%s/%s", k->segment_dir, e[i].file);
         rc = segment_open(path, analyzer_fingerprint(k->opt.analyzer), &s, &why);
+        if (!rc && s->h->n_docs && s->seqs[s->h->n_docs - 1].seq > last_seq) {
+            segment_unref(s); /* the database was restored from a backup: it gives these seqs out again */
+            rc = rag_err_set(&why, RAG_ECONFLICT, "segment %s: newer than the database", path);
+        }
         if (rc == RAG_EVERSION) {
-            *err = why;
+            rag_err_set(err, rc, "%s", why.msg);
         } else if (rc && rc != RAG_ENOMEM) {
             log_warn("segment unusable; its documents are rebuilt", LOG_STR("why", why.msg), LOG_END);
             atomic_fetch_add(&k->damaged, 1);

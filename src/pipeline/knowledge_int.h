@@ -36,7 +36,8 @@ struct pending_doc {
 };
 
 enum { MERGE_FACTOR = 4, MERGE_MOST = 64, MAX_SEGMENT_CHUNKS = 65536, QUEUE_MAX = 1024, BATCH_DOCS = 256,
-       REBUILD_DOCS = 256, READER_POOL = 16 };
+       BATCH_BYTES = 64 << 20, /* of text; one job may hold more */
+       BATCH_COLLECTIONS = 16, REBUILD_DOCS = 256, READER_POOL = 16 };
 
 /* Merges `n` segments of one collection into one file. */
 struct merge_task {
@@ -75,6 +76,7 @@ struct knowledge {
     uint64_t next_file;
     struct buf pending;            /* struct pending_doc[] */
     size_t pending_at;
+    size_t rebuild_alone;          /* up to here in pending, one document at a time: a batch of them failed */
     struct chunk_terms terms;
     struct text_chunks chunks;
     int64_t merge_retry_ns;        /* after a failed merge: not before this time */
@@ -98,8 +100,9 @@ rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int6
 
 /* knowledge_merge.c */
 void *knowledge_background_main(void *k);
-/* Merges small in-memory segments of `cur` at once; *list is replaced by merged versions (the old freed). */
-rag_code knowledge_merge_small(struct knowledge *k, struct segment_list **list);
+/* Merges small in-memory segments of *list at once; it is replaced by merged versions (the old freed). A merge
+ * that fails is left for later. */
+void knowledge_merge_small(struct knowledge *k, struct segment_list **list);
 /* Starts a background merge when one is due and none runs; takes in a finished one. Writer only. */
 void knowledge_merge_step(struct knowledge *k);
 /* Writes what is only in memory to files and the manifest. Writer only, at the end. */

@@ -14,6 +14,8 @@
 #include "sys/clock.h"
 #include "sys/file.h"
 
+#define MERGE_RETRY_NS (10 * INT64_C(1000000000))
+
 static struct segment_file *file_of(struct knowledge *k, const struct segment *s)
 {
     struct segment_file *f = (void *)k->files.ptr;
@@ -68,29 +70,26 @@ static rag_code merge_entries(struct knowledge *k, struct segment_list **list, c
     return rc;
 }
 
-rag_code knowledge_merge_small(struct knowledge *k, struct segment_list **list)
+void knowledge_merge_small(struct knowledge *k, struct segment_list **list)
 {
     for (bool again = true; again;) {
         again = false;
         for (unsigned tier = 0; tier < 16 && !again; tier++) {
-            uint32_t at[MERGE_FACTOR], n = 0, total = 0;
+            uint32_t at[MERGE_FACTOR], n = 0;
             for (uint32_t i = 0; i < (*list)->n && n < MERGE_FACTOR; i++) {
                 const struct list_entry *e = &(*list)->e[i];
                 if (e->segment->owned && tier_of(e->n_live) == tier && e->n_live < k->opt.flush_chunks &&
                     !in_task(k, e->segment)) {
                     at[n++] = i;
-                    total += e->n_live;
                 }
             }
             if (n < MERGE_FACTOR)
                 continue;
-            rag_code rc = merge_entries(k, list, at, n);
-            if (rc)
-                return rc;
+            if (merge_entries(k, list, at, n))
+                return;
             again = true;
         }
     }
-    return RAG_OK;
 }
 
 /* ---- files, in the background ------------------------------------------------------------------------- */
@@ -318,7 +317,7 @@ static void take_in(struct knowledge *k, struct merge_task *t)
     buf_init(&dead, MEM_INDEX);
     if (!t->result) {
         log_error("segment merge failed", LOG_STR("why", t->err.msg), LOG_END);
-        k->merge_retry_ns = clock_mono_ns() + 10 * INT64_C(1000000000);
+        k->merge_retry_ns = clock_mono_ns() + MERGE_RETRY_NS;
     } else if (!c) {
         unlink_segment(k, t->file); /* the collection was deleted meanwhile */
     } else {
@@ -332,6 +331,7 @@ static void take_in(struct knowledge *k, struct merge_task *t)
                            &next);
         if (rc) {
             unlink_segment(k, t->file);
+            k->merge_retry_ns = clock_mono_ns() + MERGE_RETRY_NS;
         } else {
             next->generation = now->generation; /* the same content in other segments */
             knowledge_publish(c, next);
@@ -343,6 +343,8 @@ static void take_in(struct knowledge *k, struct merge_task *t)
     }
     buf_clear(&dead);
     task_clear(t);
+    /* What died while the task held it: files of a deleted collection, or of documents that are all gone. */
+    knowledge_forget_files(k, t->collection, c ? atomic_load(&c->list) : NULL);
     t->state = MERGE_IDLE;
 }
 

@@ -20,7 +20,7 @@ struct touched {
 };
 struct batch {
     struct knowledge *k;
-    struct touched t[16]; /* a batch ends before it touches more collections */
+    struct touched t[BATCH_COLLECTIONS]; /* a batch ends before it touches more collections */
     uint32_t n;
 };
 
@@ -153,6 +153,13 @@ static rag_code cut(struct knowledge *k, const struct text_doc *doc, struct aren
     rag_code rc = chunker_run(doc, &k->opt.chunker, ch);
     if (rc)
         return rc;
+    struct str text = str_trim(buf_str(&doc->text));
+    struct text_chunk whole = {.start = (uint32_t)(text.ptr - doc->text.ptr)};
+    whole.end = whole.start + (uint32_t)text.len;
+    if (ch->chunks.len == 0 && text.len) /* nothing but headings is still something to find */
+        BUF_ADD_VALUE(&ch->chunks, whole);
+    if (buf_failed(&ch->chunks))
+        return RAG_ENOMEM;
     const struct text_chunk *c = (const void *)ch->chunks.ptr;
     uint32_t n = (uint32_t)(ch->chunks.len / sizeof *c);
     struct store_chunk *s = arena_array(a, n + 1, sizeof *s);
@@ -212,14 +219,44 @@ static rag_code mark_dead(struct touched *t, int64_t seq)
     return buf_failed(&t->dead) ? RAG_ENOMEM : RAG_OK;
 }
 
-/* Result of one document; a failure here is the document's own. RAG_ENOMEM of the index part fails the batch,
- * since the builder may then hold half of it. */
+/* Under a savepoint. A failure that can be undone is the document's own: r->code. What is returned fails the
+ * batch: the transaction is gone (what comes after it refuses then), or the builder holds half a document. */
+static rag_code store_and_index(struct knowledge *k, struct touched *t, struct store_document *d, struct doc_result *r)
+{
+    int64_t old_seq = 0;
+    rag_code fatal = store_savepoint(k->store, &r->err);
+    if (fatal)
+        return fatal;
+    r->code = store_put(k->store, d, &r->put, &old_seq, &r->err);
+    if (!r->code && r->put != STORE_UNCHANGED) {
+        if (!t->builder)
+            fatal = segment_builder_new(analyzer_fingerprint(k->opt.analyzer), &t->builder);
+        if (!fatal)
+            fatal = index_document(k, t->builder, d);
+        if (fatal == RAG_EFORMAT) {
+            r->code = rag_err_param(&r->err, fatal, "metadata", "not a JSON object");
+            fatal = RAG_OK;
+        } else if (!fatal && old_seq) {
+            fatal = mark_dead(t, old_seq);
+        }
+    }
+    if (fatal)
+        return fatal;
+    if (r->code) {
+        store_rollback_to_savepoint(k->store);
+        return RAG_OK;
+    }
+    r->version = d->version;
+    r->n_chunks = d->n_chunks;
+    return store_release(k->store, &r->err);
+}
+
+/* Result of one document; returns what fails the batch. */
 static rag_code put_document(struct batch *b, struct touched *t, struct doc_input *in, struct doc_result *r)
 {
     struct knowledge *k = b->k;
     struct arena a = {0};
     struct store_document d = {.collection = t->c->id, .source = in->source, .text = buf_str(&in->doc.text)};
-    int64_t old_seq = 0;
     struct store_chunk *chunks = NULL;
     rag_code fatal = RAG_OK;
     d.title = in->title.len ? in->title : buf_str(&in->doc.title);
@@ -239,25 +276,8 @@ static rag_code put_document(struct batch *b, struct touched *t, struct doc_inpu
     else if (d.n_chunks == 0)
         r->code = rag_err_param(&r->err, RAG_EFORMAT, "text", "no text in it");
     d.chunks = chunks;
-    if (!r->code && !(r->code = store_savepoint(k->store, &r->err))) {
-        r->code = store_put(k->store, &d, &r->put, &old_seq, &r->err);
-        if (r->code)
-            store_rollback_to_savepoint(k->store);
-        else
-            r->code = store_release(k->store, &r->err);
-    }
-    if (!r->code) {
-        r->version = d.version;
-        r->n_chunks = d.n_chunks;
-        if (r->put != STORE_UNCHANGED) {
-            if (!t->builder)
-                fatal = segment_builder_new(analyzer_fingerprint(k->opt.analyzer), &t->builder);
-            if (!fatal)
-                fatal = index_document(k, t->builder, &d);
-            if (!fatal && old_seq)
-                fatal = mark_dead(t, old_seq);
-        }
-    }
+    if (!r->code)
+        fatal = store_and_index(k, t, &d, r);
     arena_clear(&a);
     return fatal;
 }
@@ -285,7 +305,8 @@ static rag_code delete_by_filter(struct batch *b, struct touched *t, struct job 
         uint64_t *docs;
         rc = filter_docs(s, &j->filter, &a, &docs);
         for (uint32_t d = 0; d < segment_n_docs(s) && !rc; d++) {
-            if ((docs && !bitmap_get(docs, d)) || !bitmap_get(l->e[e].live, s->docs[d].first_chunk))
+            if ((docs && !bitmap_get(docs, d)) || s->docs[d].n_chunks == 0 ||
+                !bitmap_get(l->e[e].live, s->docs[d].first_chunk))
                 continue;
             rc = delete_one(b, t, seg_str(s, s->docs[d].id), &j->err);
             j->n_affected++;
@@ -312,13 +333,17 @@ static rag_code run_documents(struct batch *b, struct job *j)
         for (uint32_t i = 0; i < j->n && !fatal; i++) {
             j->results[i].code = delete_one(b, t, j->docs[i].id, &j->results[i].err);
             j->n_affected += j->results[i].code == RAG_OK;
-            if (j->results[i].code && j->results[i].code != RAG_ENOTFOUND)
+            if (j->results[i].code && j->results[i].code != RAG_ENOTFOUND) {
                 fatal = j->results[i].code;
+                j->err = j->results[i].err;
+            }
         }
     } else {
         for (uint32_t i = 0; i < j->n && !fatal; i++) {
             fatal = put_document(b, t, &j->docs[i], &j->results[i]);
             j->n_affected += j->results[i].n_chunks;
+            if (fatal)
+                j->err = j->results[i].err;
         }
     }
     return fatal;
@@ -347,6 +372,8 @@ static void run_collection_job(struct knowledge *k, struct job *j)
         rc = store_collection_set(k->store, id, settings, &j->err);
     } else {
         rc = store_collection_add(k->store, j->collection, settings, clock_unix_ms(), &id, &j->err);
+        if (rc == RAG_ECONFLICT) /* it is stored, but memory was out when it was to become visible */
+            rc = store_collection_set(k->store, id, settings, &j->err);
         j->created = rc == RAG_OK;
     }
     if (rc)
@@ -387,12 +414,16 @@ static rag_code next_list(struct knowledge *k, struct touched *t, struct segment
                        &next);
     segment_unref(add);
     if (!rc)
-        rc = knowledge_merge_small(k, &next);
-    if (rc) {
-        list_free(next);
-        next = NULL;
-    }
+        knowledge_merge_small(k, &next);
     *out = next;
+    return rc;
+}
+
+static rag_code batch_lists(struct batch *b, struct segment_list *next[BATCH_COLLECTIONS])
+{
+    rag_code rc = RAG_OK;
+    for (uint32_t i = 0; i < b->n && !rc; i++)
+        rc = next_list(b->k, &b->t[i], &next[i]);
     return rc;
 }
 
@@ -400,10 +431,8 @@ static rag_code next_list(struct knowledge *k, struct touched *t, struct segment
  * visible. */
 static rag_code batch_finish(struct batch *b, struct rag_err *err)
 {
-    struct segment_list *next[sizeof b->t / sizeof *b->t] = {0};
-    rag_code rc = RAG_OK;
-    for (uint32_t i = 0; i < b->n && !rc; i++)
-        rc = next_list(b->k, &b->t[i], &next[i]);
+    struct segment_list *next[BATCH_COLLECTIONS] = {0};
+    rag_code rc = batch_lists(b, next);
     if (rc) {
         rag_err_set(err, rc, "index: %s", rag_code_name(rc));
         store_rollback(b->k->store);
@@ -445,6 +474,7 @@ static void run_batch(struct knowledge *k, struct job *jobs)
         if (rc) {
             j->code = rc;
             j->err = err;
+            j->n_affected = 0;
             for (uint32_t i = 0; i < j->n && j->results; i++) {
                 j->results[i].code = rc;
                 j->results[i].err = err;
@@ -461,15 +491,18 @@ static bool is_document_job(const struct job *j)
     return j->kind == JOB_PUT || j->kind == JOB_DELETE || j->kind == JOB_DELETE_FILTER;
 }
 
-/* The jobs at the head of the queue that may share a transaction: at most BATCH_DOCS documents (at least one
- * job); a delete by filter or a job on a collection goes alone. */
+/* The jobs at the head of the queue that may share a transaction: at most BATCH_DOCS documents and BATCH_BYTES
+ * of text (at least one job); a delete by filter or a job on a collection goes alone. */
 static struct job *take_jobs(struct knowledge *k)
 {
     struct job *first = k->head, *last = NULL;
     uint32_t docs = 0, jobs = 0;
+    uint64_t bytes = 0;
     for (struct job *j = first; j; j = j->next) {
         bool alone = j->kind != JOB_PUT && j->kind != JOB_DELETE;
-        if (last && (alone || docs + j->n > BATCH_DOCS || jobs == 16))
+        for (uint32_t i = 0; j->kind == JOB_PUT && i < j->n; i++)
+            bytes += j->docs[i].doc.text.len;
+        if (last && (alone || docs + j->n > BATCH_DOCS || bytes > BATCH_BYTES || jobs == BATCH_COLLECTIONS))
             break;
         last = j;
         docs += j->n;
@@ -489,7 +522,8 @@ static struct job *take_jobs(struct knowledge *k)
 
 /* ---- rebuilding what no segment holds ------------------------------------------------------------------- */
 
-static rag_code rebuild_into(struct batch *b, struct store_reader *r, struct pending_doc p, struct rag_err *err)
+static rag_code rebuild_into(struct batch *b, struct store_reader *r, struct pending_doc p, uint64_t *bytes,
+                             struct rag_err *err)
 {
     struct knowledge *k = b->k;
     struct collection *c = knowledge_find_id(atomic_load(&k->catalog), p.collection);
@@ -501,22 +535,26 @@ static rag_code rebuild_into(struct batch *b, struct store_reader *r, struct pen
     rag_code rc = c ? store_get_by_seq(r, p.seq, &a, &d, err) : RAG_ENOTFOUND;
     if (!rc && !t->builder)
         rc = segment_builder_new(analyzer_fingerprint(k->opt.analyzer), &t->builder);
-    if (!rc)
+    if (!rc) {
         rc = index_document(k, t->builder, &d);
+        *bytes += d.text.len;
+    }
     arena_clear(&a);
     return rc == RAG_ENOTFOUND ? RAG_OK : rc; /* replaced or deleted meanwhile */
 }
 
-static void rebuild_step(struct knowledge *k)
+/* Rebuilds pending documents from pending_at on, `most` at most, and publishes them. *at: the first that is left.
+ * After an error none of them is visible. */
+static rag_code rebuild_some(struct knowledge *k, size_t most, size_t *at, struct rag_err *err)
 {
     struct batch b = {.k = k};
-    struct rag_err err = {0};
+    struct segment_list *next[BATCH_COLLECTIONS] = {0};
     struct store_reader *r = NULL;
     const struct pending_doc *p = (const void *)k->pending.ptr;
-    size_t n = k->pending.len / sizeof *p, at = k->pending_at;
-    rag_code rc = knowledge_reader(k, &r, &err);
-    for (; at < n && at < k->pending_at + REBUILD_DOCS && !rc; at++) {
-        rc = rebuild_into(&b, r, p[at], &err);
+    uint64_t bytes = 0;
+    rag_code rc = knowledge_reader(k, &r, err);
+    for (*at = k->pending_at; *at < k->pending_at + most && bytes < BATCH_BYTES && !rc; ++*at) {
+        rc = rebuild_into(&b, r, p[*at], &bytes, err);
         if (rc == RAG_EBUSY) {
             rc = RAG_OK;
             break;
@@ -524,21 +562,41 @@ static void rebuild_step(struct knowledge *k)
     }
     if (r)
         knowledge_reader_give(k, r);
-    for (uint32_t i = 0; i < b.n && !rc; i++) {
-        struct segment_list *next;
-        rc = next_list(k, &b.t[i], &next);
-        if (!rc)
-            knowledge_publish(b.t[i].c, next);
+    if (!rc)
+        rc = batch_lists(&b, next);
+    for (uint32_t i = 0; i < b.n; i++) {
+        if (rc)
+            list_free(next[i]);
+        else
+            knowledge_publish(b.t[i].c, next[i]);
     }
     batch_clear(&b);
-    if (rc)
-        log_error("documents not rebuilt", LOG_STR("why", err.msg[0] ? err.msg : rag_code_name(rc)), LOG_END);
-    atomic_fetch_add(&k->rebuilt, at - k->pending_at);
+    return rc;
+}
+
+/* A document that cannot be rebuilt (a damaged row) must not take its neighbours along: after a failed batch its
+ * documents come one by one, and only what fails alone is left out. */
+static void rebuild_step(struct knowledge *k)
+{
+    struct rag_err err = {0};
+    size_t n = k->pending.len / sizeof(struct pending_doc), left = n - k->pending_at, at;
+    size_t most = k->pending_at < k->rebuild_alone ? 1 : left < REBUILD_DOCS ? left : REBUILD_DOCS;
+    rag_code rc = rebuild_some(k, most, &at, &err);
+    if (!rc) {
+        atomic_fetch_add(&k->rebuilt, at - k->pending_at);
+    } else if (most > 1) {
+        k->rebuild_alone = k->pending_at + most;
+        at = k->pending_at;
+    } else {
+        at = k->pending_at + 1;
+        log_error("document not rebuilt; it cannot be found until the next start",
+                  LOG_STR("why", err.msg[0] ? err.msg : rag_code_name(rc)), LOG_END);
+    }
     k->pending_at = at;
     atomic_store(&k->n_pending, n - at);
     if (at == n) {
         buf_clear(&k->pending);
-        k->pending_at = 0;
+        k->pending_at = k->rebuild_alone = 0;
         pthread_mutex_lock(&k->queue_mu);
         atomic_store(&k->ready, true);
         pthread_cond_broadcast(&k->ready_cv);

@@ -65,7 +65,8 @@ void store_close(struct store *s)
  * rollback has told the caller. */
 static rag_code still_in_transaction(struct store *s, struct rag_err *err)
 {
-    if (!s->in_transaction || !sqlite3_get_autocommit(s->c.db))
+    RAG_ASSERT(s->in_transaction);
+    if (!sqlite3_get_autocommit(s->c.db))
         return RAG_OK;
     return rag_err_set(err, s->c.last_failure ? s->c.last_failure : RAG_EIO, "database: the transaction was rolled back after: %s",
                        rag_code_name(s->c.last_failure));

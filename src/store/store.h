@@ -21,7 +21,7 @@ struct store_reader;
 
 struct store_options {
     const char *dir;          /* data folder; must exist */
-    bool read_only;           /* open without writing anything (verify, eval of a foreign folder) */
+    bool read_only;           /* of a reader: without writing anything (verify, eval of a foreign folder) */
 };
 
 /* Creates or migrates the database. WAL, synchronous=FULL, foreign keys on, one writing and checkpointing
@@ -31,6 +31,7 @@ RAG_MUST_CHECK rag_code store_open(const struct store_options *opt, struct store
 void store_close(struct store *s); /* checkpoints; NULL is fine */
 
 /* ---- write transactions: begin, any number of changes, commit ------------------------------------- */
+/* store_put and store_delete assert that one is open. */
 RAG_MUST_CHECK rag_code store_begin(struct store *s, struct rag_err *err);
 /* Durable when RAG_OK. On any error everything since begin is rolled back. */
 RAG_MUST_CHECK rag_code store_commit(struct store *s, struct rag_err *err);
@@ -85,6 +86,7 @@ RAG_MUST_CHECK rag_code store_delete(struct store *s, int64_t collection, struct
                                      struct rag_err *err);
 
 /* ---- reading: any thread, a reader each ------------------------------------------------------------- */
+/* RAG_EVERSION: of a newer ragd, or of an older one that must be migrated first. RAG_ECORRUPT: not ragd's. */
 /* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION). read_only also opens a folder
  * that cannot be written, when no unfinished -wal lies in it (RAG_EREADONLY). */
 RAG_MUST_CHECK rag_code store_reader_open(const struct store_options *opt, struct store_reader **out, struct rag_err *err);
@@ -110,6 +112,8 @@ RAG_MUST_CHECK rag_code store_versions(struct store_reader *r, int64_t collectio
 /* Every current document's (collection, seq), ascending by seq: calls `each` until it returns nonzero. */
 RAG_MUST_CHECK rag_code store_each_seq(struct store_reader *r, rag_code (*each)(void *ctx, int64_t collection, int64_t seq),
                                        void *ctx, struct rag_err *err);
+/* The highest seq ever given out, also to what is deleted meanwhile; 0: none yet. */
+RAG_MUST_CHECK rag_code store_last_seq(struct store_reader *r, int64_t *out, struct rag_err *err);
 struct store_counts { uint64_t collections, documents, chunks; };
 RAG_MUST_CHECK rag_code store_count(struct store_reader *r, int64_t collection /* 0: all */, struct store_counts *out,
                                     struct rag_err *err);

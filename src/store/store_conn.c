@@ -3,7 +3,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "store/store_int.h"
@@ -63,7 +63,6 @@ static rag_code code_of_errno(const struct conn *c, rag_code otherwise)
 {
     int e = c->db ? sqlite3_system_errno(c->db) : 0;
     switch (e) {
-    case ENOENT:
     case ENOSPC:
     case EDQUOT:
     case EROFS:
@@ -81,7 +80,8 @@ static rag_code code_of(const struct conn *c, int rc)
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH: return RAG_EREADONLY;
-    case SQLITE_CANTOPEN: return code_of_errno(c, RAG_EIO);
+    case SQLITE_CANTOPEN: /* errno ENOENT: the read-only attempt after "may not create the -wal or -shm" */
+        return code_of_errno(c, c->db && sqlite3_system_errno(c->db) == ENOENT ? RAG_EREADONLY : RAG_EIO);
     case SQLITE_IOERR: return rc == SQLITE_IOERR_NOMEM ? RAG_ENOMEM : code_of_errno(c, RAG_EIO);
     case SQLITE_NOMEM: return RAG_ENOMEM;
     case SQLITE_CORRUPT:
@@ -117,6 +117,8 @@ rag_code conn_open(struct conn *c, const struct store_options *opt, int flags, s
     int rc = sqlite3_open_v2(path, &c->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc) {
         rag_code code = conn_fail(c, rc, "open", err);
+        if (c->db && sqlite3_system_errno(c->db) == ENOENT)
+            code = flags & SQLITE_OPEN_CREATE && access(opt->dir, F_OK) == 0 ? RAG_EREADONLY : RAG_ENOTFOUND;
         return rag_err_set(err, code, "%s: cannot open: %s", path, rag_code_name(code));
     }
     sqlite3_extended_result_codes(c->db, 1);

@@ -346,6 +346,14 @@ static rag_code numbers(struct store_reader *r, const char *sql, int64_t arg, ui
     return reader_end(r, st, got, false, err);
 }
 
+rag_code store_last_seq(struct store_reader *r, int64_t *out, struct rag_err *err)
+{
+    uint64_t seq = 0;
+    rag_code rc = numbers(r, "SELECT seq FROM sqlite_sequence WHERE name='versions'", 0, &seq, NULL, err);
+    *out = (int64_t)seq;
+    return rc;
+}
+
 rag_code store_count(struct store_reader *r, int64_t collection, struct store_counts *out, struct rag_err *err)
 {
     bool mine;

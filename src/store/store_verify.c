@@ -9,7 +9,8 @@
 static void finding(uint32_t *n, struct rag_err *err, const char *what, struct str detail)
 {
     if ((*n)++ == 0)
-        rag_err_set(err, RAG_ECORRUPT, "database: %s %.*s", what, (int)(detail.len < 200 ? detail.len : 200),
+        rag_err_set(err, RAG_ECORRUPT, "%s%s%s%.*s", strncmp(what, "database: ", 10) == 0 ? "" : "database: ", what,
+                    detail.len ? " " : "", (int)(detail.len < 200 ? detail.len : 200),
                     detail.len ? detail.ptr : "");
 }
 

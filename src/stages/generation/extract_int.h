@@ -14,7 +14,7 @@ struct qterm {
     bool key; /* a whole word or identifier that carries meaning: must not be missing from a comparison */
 };
 
-enum unit_kind { UNIT_SENTENCE, UNIT_ITEM, UNIT_ROW, UNIT_FIELD };
+enum unit_kind { UNIT_SENTENCE, UNIT_ITEM, UNIT_ROW, UNIT_FIELD, UNIT_RECORD };
 
 /* The smallest piece that an answer quotes. Offsets are bytes of the chunk's text, white space trimmed. */
 struct unit {
@@ -38,7 +38,7 @@ struct extract_chunk {
     struct chunk_view view;
     struct str text;
     uint64_t heading; /* terms of the question in title and heading path */
-    bool record;      /* a row of a sheet: every unit is a field */
+    bool record;      /* a row of a sheet: its units are fields, and a UNIT_RECORD after them */
     float rank;       /* its BM25 over the best chunk's */
     uint32_t first_unit, n_units;
 };
@@ -77,6 +77,12 @@ RAG_MUST_CHECK rag_code extract_gather(struct extract *x, uint32_t candidates);
 RAG_MUST_CHECK rag_code extract_select(struct extract *x, uint32_t most);
 /* extract_write.c: the text, its citations and pieces. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code extract_write(const struct extract *x, struct answer *out);
+
+/* Does the unit hold what such a question asks for: a digit, a date, "because"? */
+bool extract_answers_type(enum answer_type t, const struct unit *u, struct str s);
+/* Which fields of a row are quoted, as bits from its first: the asked ones and those that say which row it is (the first
+ * column, and values that the question names). All of a short row when the question singles out none. */
+uint64_t extract_fields(const struct extract *x, const struct extract_chunk *c);
 
 /* Cells of a table line, without the bars; at most `most`. */
 uint32_t extract_cells(struct str line, struct str *out, uint32_t most);

@@ -325,6 +325,29 @@ static void set_context(struct extract *x, const struct extract_chunk *c)
     }
 }
 
+/* The unit that stands for a row; its fields stay in front of it. */
+static rag_code add_record(struct extract *x, const struct extract_chunk *c)
+{
+    struct unit row = x->units[c->first_unit];
+    for (uint32_t i = 1; i < c->n_units; i++) {
+        const struct unit *u = &x->units[c->first_unit + i];
+        row.end = u->end;
+        row.own |= u->own;
+        row.matched += u->matched;
+        row.first_at = u->first_at < row.first_at ? u->first_at : row.first_at;
+        row.last_at = u->own ? u->last_at : row.last_at;
+        for (int k = 0; k < SIGNATURE_WORDS; k++)
+            row.signature[k] |= u->signature[k];
+    }
+    uint32_t first_at = row.first_at;
+    row.kind = UNIT_RECORD;
+    row.question = false;
+    rag_code rc = add_unit(x, row);
+    if (!rc)
+        x->units[x->n_units - 1].first_at = first_at;
+    return rc;
+}
+
 static bool is_record(struct str path)
 {
     struct str last = str_make(NULL, 0);
@@ -371,6 +394,8 @@ rag_code extract_gather(struct extract *x, uint32_t candidates)
             rc = mark_heading(x, c, &f, &l);
         if (!rc)
             set_context(x, c);
+        if (!rc && c->record && c->n_units)
+            rc = add_record(x, c);
     }
     term_list_clear(&l);
     return rc;

@@ -1,0 +1,242 @@
+/* Phase two of the extract: what each unit is worth, and which are quoted.
+ *
+ * A unit's worth is the share of the question it covers, its own terms in full, those of its headings in part, raised by
+ * the rank of its chunk, by terms that stand close together and by what the question asks for (a number, a date, a
+ * reason). The choice is greedy: the next unit is the one that is worth most after what has been said is taken off. */
+#include "stages/generation/extract_int.h"
+
+/* Chosen on training questions of cmrc2018, drcd and squad (tools/answer_quality.py): the share of answers that quote
+ * the judged chunk is flat around them; context below .4 or a rank of 0 lose a point or more. */
+static const float CONTEXT_SHARE = 0.55F; /* of a term that only the heading holds */
+static const float RANK_SHARE = 0.35F;    /* of the worth that comes with the rank of the chunk */
+static const float TYPE_BONUS = 0.10F;
+static const float CLOSE_BONUS = 0.08F;
+static const float QUESTION_MALUS = 0.35F; /* factor taken off a unit that only asks */
+static const float REPEAT_MALUS = 0.50F;   /* of a term that has been said */
+static const float TOO_ALIKE = 0.70F;      /* share of common signature bits: the same thing again */
+/* Least worth of a further unit against the first, by complexity. */
+static const float WORTH_SAYING[3] = {0.55F, 0.45F, 0.35F};
+
+/* ---- what the question asks for ---- */
+
+static bool has_any(struct str s, const char *const *words)
+{
+    for (; *words; words++)
+        if (memmem(s.ptr, s.len, *words, strlen(*words)))
+            return true;
+    return false;
+}
+
+static bool has_digit(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] >= '0' && s.ptr[i] <= '9')
+            return true;
+    return false;
+}
+
+/* A capital inside the sentence: a name, in English text. Always so in text without capitals. */
+static bool has_name(struct str s)
+{
+    bool latin = false;
+    for (size_t i = 1; i < s.len; i++) {
+        latin = latin || (s.ptr[i] >= 'a' && s.ptr[i] <= 'z');
+        if (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' && s.ptr[i - 1] == ' ')
+            return true;
+    }
+    return !latin;
+}
+
+bool extract_answers_type(enum answer_type t, const struct unit *u, struct str s)
+{
+    static const char *const number_zh[] = {"百", "千", "万", "两", "三", "四", "五", "六", "七", "八", "九", "十", "一个",
+                                            "一次", "免费", "one ", "two ", "three ", "four ", "five ", "six ", "seven ",
+                                            "hundred", "thousand", "million", "billion", "free", NULL};
+    static const char *const time[] = {"年", "月", "日", "天", "周", "小时", "分钟", "期间", "时候", "世纪", "day", "week",
+                                       "month", "year", "hour", "minute", "century", "Monday", "January", "February",
+                                       "March", "April", "May ", "June", "July", "August", "September", "October",
+                                       "November", "December", NULL};
+    static const char *const reason[] = {"因为", "由于", "所以", "因此", "原因", "为了", "導致", "导致", "because", "Because",
+                                         "due to", "since ", "so that", "in order to", "reason", "caus", NULL};
+    static const char *const procedure[] = {"先", "再", "然后", "步", "打开", "点击", "选择", "进入", "致电", "提交", "登录",
+                                            "first", "First", "then", "Then", "open ", "Open ", "choose", "select", "call ",
+                                            "submit", "click", "Go to", "step", NULL};
+    static const char *const yes_no[] = {"可以", "不", "能", "无需", "免", "没有", "必须", "需要", "只", "can", "not", "No",
+                                         "Yes", "no ", "must", "only", "free", "may ", NULL};
+    static const char *const place[] = {"省", "市", "县", "区", "国", "州", "镇", "村", "山", "河", "路", "位于", "在", NULL};
+    switch (t) {
+    case ANSWER_NUMBER: return has_digit(s) || has_any(s, number_zh);
+    case ANSWER_TIME: return has_digit(s) || has_any(s, time);
+    case ANSWER_PERSON: return has_name(s);
+    case ANSWER_PLACE: return has_any(s, place) || has_name(s);
+    case ANSWER_PROCEDURE: return u->kind == UNIT_ITEM || has_any(s, procedure);
+    case ANSWER_REASON: return has_any(s, reason);
+    case ANSWER_YES_NO: return has_any(s, yes_no);
+    case ANSWER_LIST: return u->kind != UNIT_SENTENCE || memmem(s.ptr, s.len, "、", 3) || memmem(s.ptr, s.len, ", ", 2);
+    case ANSWER_ANY: break;
+    }
+    return false;
+}
+
+/* ---- worth ---- */
+
+static float covered(const struct extract *x, const struct unit *u)
+{
+    return mask_weight(x, u->own) + CONTEXT_SHARE * mask_weight(x, u->context & ~u->own);
+}
+
+static float worth(const struct extract *x, const struct unit *u)
+{
+    const struct extract_chunk *c = &x->chunks[u->chunk];
+    struct str s = unit_text(x, u);
+    if (u->table_head || u->kind == UNIT_FIELD)
+        return 0;
+    float own = mask_weight(x, u->own), w = covered(x, u);
+    w *= 1 - RANK_SHARE + RANK_SHARE * c->rank;
+    if (u->own && u->last_at > u->first_at)
+        w += CLOSE_BONUS * own * (float)u->matched / (float)(u->last_at - u->first_at);
+    if (extract_answers_type(x->qa->answer_type, u, s))
+        w += TYPE_BONUS;
+    if (u->question)
+        w *= 1 - QUESTION_MALUS;
+    if (s.len < 12 && !has_digit(s)) /* a label, a lone word */
+        w *= 0.6F;
+    return w;
+}
+
+static float alike(const struct unit *a, const struct unit *b)
+{
+    int common = 0, na = 0, nb = 0;
+    for (int i = 0; i < SIGNATURE_WORDS; i++) {
+        common += __builtin_popcountll(a->signature[i] & b->signature[i]);
+        na += __builtin_popcountll(a->signature[i]);
+        nb += __builtin_popcountll(b->signature[i]);
+    }
+    int less = na < nb ? na : nb;
+    return less ? (float)common / (float)less : 1;
+}
+
+/* ---- the choice ---- */
+
+static float gain(const struct extract *x, const struct unit *u, uint64_t said)
+{
+    return u->score - REPEAT_MALUS * mask_weight(x, u->own & said) -
+           REPEAT_MALUS * CONTEXT_SHARE * mask_weight(x, u->context & ~u->own & said) * 0.5F;
+}
+
+static bool repeats(const struct extract *x, const struct unit *u)
+{
+    for (uint32_t i = 0; i < x->n_chosen; i++) {
+        const struct unit *v = &x->units[x->chosen[i]];
+        float limit = u->kind == v->kind && u->kind != UNIT_SENTENCE && u->chunk == v->chunk ? 1.01F : TOO_ALIKE;
+        if (v == u || alike(u, v) >= limit)
+            return true;
+    }
+    return false;
+}
+
+/* The unit of most gain that is not yet chosen; must_have: only units with one of these terms. */
+static uint32_t next_unit(const struct extract *x, uint64_t said, uint64_t must_have, float *gained)
+{
+    uint32_t best = NO_UNIT;
+    float most = 0;
+    for (uint32_t i = 0; i < x->n_units; i++) {
+        const struct unit *u = &x->units[i];
+        if (!(u->score > 0) || (must_have && !((u->own | u->context) & must_have)))
+            continue;
+        float g = gain(x, u, must_have ? 0 : said);
+        if (g > most && !repeats(x, u)) {
+            most = g;
+            best = i;
+        }
+    }
+    *gained = most;
+    return best;
+}
+
+/* The sentence that answers a question quoted from the documents is the one after it. */
+static void answer_follows(struct extract *x)
+{
+    for (uint32_t i = 0; i + 1 < x->n_units; i++) {
+        struct unit *u = &x->units[i], *v = u + 1;
+        if (u->question && v->chunk == u->chunk && !v->question && v->score < 0.95F * u->score / (1 - QUESTION_MALUS))
+            v->score = 0.95F * u->score / (1 - QUESTION_MALUS);
+    }
+}
+
+static void choose(struct extract *x, uint32_t most, enum complexity c)
+{
+    uint64_t said = 0;
+    float first = 0, g = 0;
+    while (x->n_chosen < most) {
+        uint32_t u = next_unit(x, said, 0, &g);
+        if (u == NO_UNIT || (x->n_chosen && g < WORTH_SAYING[c] * first))
+            break;
+        first = x->n_chosen ? first : x->units[u].score;
+        said |= x->units[u].own | x->units[u].context;
+        x->chosen[x->n_chosen++] = u;
+    }
+    /* What a complex question names must be represented: a place is kept by giving up the last unit chosen. */
+    for (uint32_t t = 0; c == COMPLEXITY_COMPLEX && t < x->n_terms && x->n_chosen; t++) {
+        uint64_t bit = (uint64_t)1 << t;
+        if (!x->terms[t].key || (said & bit))
+            continue;
+        uint32_t u = next_unit(x, 0, bit, &g);
+        if (u == NO_UNIT || g < 0.4F * first)
+            continue;
+        said |= x->units[u].own | x->units[u].context;
+        x->chosen[x->n_chosen < most ? x->n_chosen++ : x->n_chosen - 1] = u;
+    }
+}
+
+/* ---- the order: documents by their best unit, inside them as they are written ---- */
+
+static bool same_doc(const struct extract *x, const struct unit *a, const struct unit *b)
+{
+    const struct chunk_view *v = &x->chunks[a->chunk].view, *w = &x->chunks[b->chunk].view;
+    return v->seq == w->seq && str_eq(v->document_id, w->document_id);
+}
+
+static float doc_score(const struct extract *x, const struct unit *u)
+{
+    float best = u->score;
+    for (uint32_t i = 0; i < x->n_chosen; i++) {
+        const struct unit *v = &x->units[x->chosen[i]];
+        if (same_doc(x, u, v) && v->score > best)
+            best = v->score;
+    }
+    return best;
+}
+
+static bool before(const struct extract *x, const struct unit *a, const struct unit *b)
+{
+    if (!same_doc(x, a, b)) {
+        float da = doc_score(x, a), db = doc_score(x, b);
+        return da > db || (!(da < db) && a->chunk < b->chunk);
+    }
+    uint32_t oa = x->chunks[a->chunk].view.ordinal, ob = x->chunks[b->chunk].view.ordinal;
+    return oa != ob ? oa < ob : a->start < b->start;
+}
+
+static void put_in_order(struct extract *x)
+{
+    for (uint32_t i = 1; i < x->n_chosen; i++) {
+        uint32_t u = x->chosen[i], j = i;
+        for (; j > 0 && before(x, &x->units[u], &x->units[x->chosen[j - 1]]); j--)
+            x->chosen[j] = x->chosen[j - 1];
+        x->chosen[j] = u;
+    }
+}
+
+rag_code extract_select(struct extract *x, uint32_t most)
+{
+    x->chosen = arena_array(x->arena, most ? most : 1, sizeof *x->chosen);
+    if (!x->chosen)
+        return RAG_ENOMEM;
+    for (uint32_t i = 0; i < x->n_units; i++)
+        x->units[i].score = worth(x, &x->units[i]);
+    answer_follows(x);
+    choose(x, most, x->qa->complexity < COMPLEXITY_UNKNOWN ? x->qa->complexity : COMPLEXITY_MEDIUM);
+    put_in_order(x);
+    return RAG_OK;
+}
