@@ -1,5 +1,6 @@
 # ragd: `make run` serves the sample knowledge base at http://127.0.0.1:8001, `make test` runs every test.
-# BUILD=dir builds elsewhere, SAN=address|undefined|thread adds a sanitizer, CI=1 turns warnings into errors.
+# BUILD=dir builds elsewhere, SAN=address|undefined|thread adds a sanitizer, CI=1 turns warnings into errors, V=1 shows
+# the commands.
 
 CC      ?= gcc
 BUILD   ?= build
@@ -36,6 +37,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuz
 
 all: $(BUILD)/ragd
 
+Q = $(if $(V),,@)
+
 # ---- building ---------------------------------------------------------------------------------------------
 deps:
 	@tools/deps.sh build
@@ -44,7 +47,8 @@ deps-test:
 	@tools/deps.sh build test
 
 $(BUILD)/ragd: $(BUILD)/src/cli/main.o $(BUILD)/libragd.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/libragd.a: $(LIBOBJS)
 	@rm -f $@
@@ -52,19 +56,22 @@ $(BUILD)/libragd.a: $(LIBOBJS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c tests/unit/test.h $(BUILD)/libragd.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libragd.a -lcmocka $(LDLIBS)
+	@echo "  TEST $@"
+	$(Q)$(CC) $(CPPFLAGS) -Itests/unit $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/libragd.a -lcmocka $(LDLIBS)
 
 $(BUILD)/fuzz/%: tests/fuzz/%.c $(BUILD)/libragd.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/fuzz $(CFLAGS) -fsanitize=fuzzer,address -MMD -MP -o $@ $< $(BUILD)/libragd.a $(LDLIBS)
+	@echo "  FUZZ $@"
+	$(Q)$(CC) $(CPPFLAGS) -Itests/fuzz $(CFLAGS) -fsanitize=fuzzer,address -MMD -MP -o $@ $< $(BUILD)/libragd.a $(LDLIBS)
 
 $(BUILD)/powercut_shim.so: tests/fault/powercut_shim.c
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -shared -fPIC -o $@ $< -ldl -pthread
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -shared -fPIC -o $@ $< -ldl -pthread
 
 # Compiled-in data: the Chinese lexicon and the page at /.
 -include tools/data.mk

@@ -102,8 +102,7 @@ def small_collections(data, name, tmp):
 # ---- features: the same as in calibrate.c ----
 def hit_features(idf_mass, hit):
     ratio = min(hit[0] / idf_mass, 1.5) if idf_mass > 0 else 0.0
-    mass = math.log(1 + idf_mass)
-    return [1.0, hit[1], ratio, hit[1] * mass, mass]
+    return [1.0, hit[1], ratio, math.log(1 + hit[1] * idf_mass)]
 
 
 def question_features(row, hits):
@@ -161,6 +160,11 @@ def questions(rows, rel):
             yield "near", question_features(row, left)
 
 
+def hits_with_labels(rows, rel):
+    """The score takes coverage and ratio only: what a chunk holds of a one-word question is all there is to hold."""
+    return [(hit_features(r[1], h)[:3], 1 if h[2] in rel[r[0]] else 0) for r in rows for h in r[3][:10]]
+
+
 def auc(pos, neg):
     ranked = sorted([(v, 1) for v in pos] + [(v, 0) for v in neg])
     seen, total = 0, 0
@@ -188,18 +192,20 @@ def main():
         queries = os.path.join(at, "queries_train.jsonl")
         rows = run_features(driver, os.path.join(at, corpus), queries, os.path.join(at, qrels), args.limit)
         groups[name, "whole"] = list(questions(rows, rel))
-        hits_of[name] = [(hit_features(r[1], h), 1 if h[2] in rel[r[0]] else 0) for r in rows for h in r[3][:10]]
+        hits_of[name, "whole"] = hits_with_labels(rows, rel)
         other = FAR[name]
         far = os.path.join(args.data, other)
         rows = run_features(driver, os.path.join(far, SETS[other][0]), queries, os.path.join(at, qrels), args.limit)
         groups[name, "whole"] += [("far", question_features(r, r[3])) for r in rows if r[3]]
         no_hit = sum(1 for r in rows if not r[3])
+        small, small_hits = [], []
         with tempfile.TemporaryDirectory() as tmp:
-            cuts = list(small_collections(args.data, name, tmp))
-            small = []
-            for c, q, r in cuts:
-                small += questions(run_features(driver, c, q, r, 0), read_qrels(r))
-            groups[name, "small"] = small
+            for c, q, r in small_collections(args.data, name, tmp):
+                rows, rel = run_features(driver, c, q, r, 0), read_qrels(r)
+                small += questions(rows, rel)
+                small_hits += hits_with_labels(rows, rel)
+        groups[name, "small"] = small
+        hits_of[name, "small"] = small_hits
         print("%s: %d whole (%d without a hit far away), %d small" % (name, len(groups[name, "whole"]), no_hit, len(small)))
 
     samples = []
@@ -229,27 +235,26 @@ def main():
         print("%-9s %-6s %9.1f %%     %9.1f %%   %9.1f %%   %9.1f %%      %.3f    %s" %
               (name, size, rate["found"], rate["missed"], rate["near"], rate["far"], auc(p["found"], p["near"]),
                "%.3f" % auc(p["found"], p["far"]) if p["far"] else "-"))
-    print("\nreliability, every question of the whole collections once as found or missed, once as near, once as far")
-    bins = [[0, 0.0, 0] for _ in range(10)]
-    for (name, size), g in groups.items():
-        if size == "whole":
-            for kind, x in g:
-                v = sigmoid(dot(w, x))
-                b = bins[min(int(v * 10), 9)]
-                b[0] += 1
-                b[1] += v
-                b[2] += kind == "found"
-    for i, (n, s, y) in enumerate(bins):
+    print("\nreliability, weighted as fitted: found as much as near and far together, each collection the same")
+    bins = [[0, 0.0, 0.0, 0.0] for _ in range(10)]
+    for s, x, y in samples:
+        v = sigmoid(dot(w, x))
+        b = bins[min(int(v * 10), 9)]
+        b[0] += 1
+        b[1] += s
+        b[2] += s * v
+        b[3] += s * y
+    for i, (n, s, v, y) in enumerate(bins):
         if n:
-            print("| %.1f to %.1f | %d | %.3f | %.3f |" % (i / 10, i / 10 + 0.1, n, s / n, y / n))
+            print("| %.1f to %.1f | %d | %.2f | %.2f |" % (i / 10, i / 10 + 0.1, n, v / s, y / s))
 
     samples = [(2000.0 / len(g), x, y) for g in hits_of.values() for x, y in g]
     wh = fit(samples)
     print("\nscore: " + ", ".join("%.3f" % v for v in wh))
-    for name, g in hits_of.items():
+    for (name, size), g in hits_of.items():
         p = [sigmoid(dot(wh, x)) for x, _ in g]
-        print("%-9s mean score %.3f, relevant %.3f, auc %.3f" % (
-            name, sum(p) / len(p), sum(y for _, y in g) / len(g),
+        print("%-9s %-6s mean score %.3f, relevant %.3f, auc %.3f" % (
+            name, size, sum(p) / len(p), sum(y for _, y in g) / len(g),
             auc([v for v, (_, y) in zip(p, g) if y], [v for v, (_, y) in zip(p, g) if not y])))
 
 

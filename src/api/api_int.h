@@ -21,26 +21,27 @@ enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 21, N_STATUSES = 24 };
 
 struct request;
 struct route {
-    const char *pattern;   /* "/v1/collections/{c}": a segment in braces takes any value */
-    unsigned method;       /* one of HTTP_*; HEAD comes as GET */
-    uint32_t scopes;       /* any of these admits; 0: no key needed */
-    bool documents;        /* body up to max_body_bytes, else max_query_bytes */
+    const char *pattern;             /* "/v1/collections/{c}": a segment in braces takes any value */
+    unsigned method;                 /* one of HTTP_*; HEAD comes as GET */
+    uint32_t scopes;                 /* any of these admits; 0: no key needed */
+    bool documents;                  /* body up to max_body_bytes, else max_query_bytes */
     void (*run)(struct request *rq); /* the whole request is there: replies, or suspends */
 };
 extern const struct route api_routes[N_ROUTES];
 
 struct key_state {
-    uint8_t digest[32];    /* SHA-256 of the secret */
-    pthread_mutex_t mu;    /* guards the bucket */
+    uint8_t digest[32]; /* SHA-256 of the secret */
+    pthread_mutex_t mu; /* guards the bucket */
     double tokens;
     int64_t filled_ns;
 };
 
 struct api_metrics {
-    struct counter *queries[4][4];           /* [enum query_status][enum complexity], cache_hit none */
-    struct histogram *latency[STAGES + 2][4];/* [stage, or LATENCY_TOTAL, LATENCY_ADMISSION][complexity] */
+    struct counter *queries[4][4];            /* [enum query_status][enum complexity], cache_hit none */
+    struct histogram *latency[STAGES + 2][4]; /* [stage, or LATENCY_TOTAL, LATENCY_ADMISSION][complexity] */
     struct gauge *concurrent;
-    struct counter *_Atomic http[N_ROUTES + 1][N_STATUSES]; /* route, last: none matched; made when first used */
+    struct counter
+        *_Atomic http[N_ROUTES + 1][N_STATUSES]; /* route, last: none matched; made when first used */
     struct gauge *connections;
 };
 enum query_status { QUERY_OK, QUERY_DEGRADED, QUERY_REJECTED, QUERY_ERROR };
@@ -59,22 +60,22 @@ struct api {
     struct api_metrics m;
     struct key_state *keys;
     uint8_t local_digest[32];
-    char host[256];                 /* what opt.host points to */
+    char host[256]; /* what opt.host points to */
     uint16_t port;
     int64_t started_ns, started_ms;
-    char id_prefix[17];             /* random hex of this start */
+    char id_prefix[17]; /* random hex of this start */
     atomic_uint_fast64_t next_id;
     atomic_int n_connections;
-    int hard_connections;           /* more are closed unanswered */
+    int hard_connections; /* more are closed unanswered */
     atomic_bool draining, was_ready;
-    _Atomic int64_t last_body_ns;   /* when a piece of some body came */
-    struct buf console_csp;         /* Content-Security-Policy of the page */
+    _Atomic int64_t last_body_ns; /* when a piece of some body came */
+    struct buf console_csp;       /* Content-Security-Policy of the page */
 
-    pthread_mutex_t mu;             /* guards all below; taken last */
-    pthread_cond_t idle_cv;         /* n_requests or n_suspended fell to 0 */
+    pthread_mutex_t mu;     /* guards all below; taken last */
+    pthread_cond_t idle_cv; /* n_requests or n_suspended fell to 0 */
     int n_requests, n_suspended;
-    int n_receiving;                /* of n_requests: the body is not all there */
-    bool abandon;                   /* no request may be suspended any more */
+    int n_receiving; /* of n_requests: the body is not all there */
+    bool abandon;    /* no request may be suspended any more */
     struct request *pool;
     uint32_t n_pooled;
 
@@ -90,41 +91,43 @@ struct api {
 struct request {
     struct api *api;
     struct MHD_Connection *conn;
-    struct request *next;           /* in the pool */
+    struct request *next; /* in the pool */
     struct arena arena;
     struct buf body, out;
-    const struct route *route;      /* NULL: none matched */
+    const struct route *route; /* NULL: none matched */
     unsigned method;
     bool head;
     struct str path[PATH_MAX_SEGMENTS]; /* decoded segments */
     uint32_t n_path;
-    uint64_t limit, discarded;      /* of the body */
-    uint64_t announced;             /* Content-Length; 0 when not given */
-    bool receiving, impatient;      /* counted in n_receiving; has the short timeout */
-    int64_t start_ns, ready_ns;     /* headers there; body there */
+    uint64_t limit, discarded;  /* of the body */
+    uint64_t announced;         /* Content-Length; 0 when not given */
+    bool receiving, impatient;  /* counted in n_receiving; has the short timeout */
+    int64_t start_ns, ready_ns; /* headers there; body there */
 
-    const struct api_key *key;      /* NULL: open server or local token */
+    const struct api_key *key; /* NULL: open server or local token */
     uint32_t scopes;
-    char id[129];                   /* X-Request-Id */
-    char traceparent[56];           /* "" when none */
-    const char *origin;             /* allowed Origin for CORS, else NULL */
+    char id[129];         /* X-Request-Id */
+    char traceparent[56]; /* "" when none */
+    const char *origin;   /* allowed Origin for CORS, else NULL */
     bool limited;
     uint32_t rate_limit, rate_remaining, rate_reset_s;
 
-    unsigned status;                /* 0: no reply yet */
+    unsigned status; /* 0: no reply yet */
     const char *content_type, *allow, *csp;
     unsigned retry_after_s;
-    bool close;                     /* the connection ends after this answer */
-    bool suspended;                 /* written by the I/O thread only */
+    bool close;                         /* the connection ends after this answer */
+    bool suspended;                     /* written by the I/O thread only */
     void (*finish)(struct request *rq); /* what runs on the I/O thread after the resume */
-    void *state;                    /* the route's own, in the arena */
-    void (*clear)(struct request *rq); /* frees what state holds outside the arena; also when the client is gone */
+    void *state;                        /* the route's own, in the arena */
+    void (*clear)(
+        struct request *rq); /* frees what state holds outside the arena; also when the client is gone */
 };
 
 /* ---- replies (reply.c): set status and body once ---------------------------------------------------------- */
-void reply_json(struct request *rq, unsigned status);  /* rq->out holds the JSON */
+void reply_json(struct request *rq, unsigned status); /* rq->out holds the JSON */
 /* Replaces rq->out by the error object. param and code may be NULL. */
-void reply_error(struct request *rq, unsigned status, const char *code, const char *param, const char *message);
+void reply_error(struct request *rq, unsigned status, const char *code, const char *param,
+                 const char *message);
 /* By the code's own status; one of 500 and up is logged and counted as an error of `component`. */
 void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err, const char *component);
 unsigned status_of(rag_code rc);
@@ -135,13 +138,15 @@ enum MHD_Result reply_send(struct request *rq);
 
 /* ---- requests (request.c) --------------------------------------------------------------------------------- */
 struct request *request_new(struct api *api, struct MHD_Connection *conn);
-void request_done(struct request *rq);                 /* back to the pool */
-void request_received(struct request *rq);             /* the body is all there, or never will be */
-void request_begin(struct request *rq, const char *url, const char *method); /* route, guard, key; may reply */
-const char *request_header(struct request *rq, const char *name);            /* NULL when absent */
+void request_done(struct request *rq);     /* back to the pool */
+void request_received(struct request *rq); /* the body is all there, or never will be */
+void request_begin(struct request *rq, const char *url,
+                   const char *method);                           /* route, guard, key; may reply */
+const char *request_header(struct request *rq, const char *name); /* NULL when absent */
 /* Decoded query arguments by name (out[i].ptr NULL: absent). False: replied 400 (unknown name, bad encoding). */
 bool request_args(struct request *rq, const char *const *names, struct str *out, uint32_t n);
-bool percent_decode(struct arena *a, struct str raw, struct str *out); /* false: bad escape, NUL or not UTF-8 */
+bool percent_decode(struct arena *a, struct str raw,
+                    struct str *out); /* false: bad escape, NUL or not UTF-8 */
 /* Content-Type is `type`, or absent where that is allowed. False: replied 415. */
 bool request_is_json(struct request *rq);
 /* Hands the connection's time to another thread. False: the server is stopping, replied 503. */
@@ -151,8 +156,8 @@ void request_resume(struct request *rq, void (*finish)(struct request *rq)); /* 
 /* ---- keys (auth.c) ---------------------------------------------------------------------------------------- */
 rag_code auth_init(struct api *api);
 void auth_clear(struct api *api);
-bool auth_host_ok(struct request *rq);                 /* false: replied 403 */
-bool auth_check(struct request *rq);                   /* key, scope, rate; false: replied 401, 403, 429 */
+bool auth_host_ok(struct request *rq); /* false: replied 403 */
+bool auth_check(struct request *rq);   /* key, scope, rate; false: replied 401, 403, 429 */
 bool auth_collection(struct request *rq, struct str name); /* false: replied 403 */
 bool auth_may_see(const struct request *rq, struct str name);
 bool auth_is_loopback(struct str host);

@@ -2,8 +2,8 @@
 
 #include "api/api_int.h"
 
-static const unsigned statuses[N_STATUSES] = {200, 201, 204, 400, 401, 403, 404, 405, 409, 413, 415,
-                                              422, 429, 500, 503, 504, 507};
+static const unsigned statuses[N_STATUSES] = {200, 201, 204, 400, 401, 403, 404, 405, 409,
+                                              413, 415, 422, 429, 500, 503, 504, 507};
 static const char *const complexities[4] = {"simple", "medium", "complex", "unknown"};
 static const char *const query_statuses[4] = {"ok", "degraded", "rejected", "error"};
 
@@ -13,13 +13,18 @@ static void render_index(void *ctx)
     struct metrics *m = api->metrics;
     struct knowledge_stats s;
     knowledge_stats(api->opt.pipeline->knowledge, &s);
-    gauge_set(metrics_gauge(m, "ragd_index_documents", "Searchable documents.", 1, NULL, 0), (int64_t)s.documents);
+    gauge_set(metrics_gauge(m, "ragd_index_documents", "Searchable documents.", 1, NULL, 0),
+              (int64_t)s.documents);
     gauge_set(metrics_gauge(m, "ragd_index_chunks", "Searchable chunks.", 1, NULL, 0), (int64_t)s.chunks);
-    gauge_set(metrics_gauge(m, "ragd_segments", "Segments of all collections.", 1, NULL, 0), (int64_t)s.segments);
-    gauge_set(metrics_gauge(m, "ragd_segment_bytes", "Bytes of all segments.", 1, NULL, 0), (int64_t)s.segment_bytes);
-    gauge_set(metrics_gauge(m, "ragd_pending_documents", "Stored documents that are not searchable yet.", 1, NULL, 0),
+    gauge_set(metrics_gauge(m, "ragd_segments", "Segments of all collections.", 1, NULL, 0),
+              (int64_t)s.segments);
+    gauge_set(metrics_gauge(m, "ragd_segment_bytes", "Bytes of all segments.", 1, NULL, 0),
+              (int64_t)s.segment_bytes);
+    gauge_set(metrics_gauge(m, "ragd_pending_documents", "Stored documents that are not searchable yet.", 1,
+                            NULL, 0),
               (int64_t)s.pending_rebuild);
-    gauge_set(metrics_gauge(m, "ragd_writer_queue", "Changes waiting for the writer.", 1, NULL, 0), s.queue_len);
+    gauge_set(metrics_gauge(m, "ragd_writer_queue", "Changes waiting for the writer.", 1, NULL, 0),
+              s.queue_len);
     counter_set(metrics_counter(m, "ragd_merges_total", "Segment merges.", 1, NULL, 0), s.merges);
     for (int t = 0; t < MEM_TAGS; t++)
         gauge_set(metrics_gauge(m, "ragd_mem_bytes", "Memory in use by purpose.", 1,
@@ -35,9 +40,10 @@ void api_metrics_init(struct api *api)
     for (int s = 0; s < 4; s++)
         for (int c = 0; c < 4; c++)
             if (s != QUERY_DEGRADED) /* comes with the models */
-                a->queries[s][c] = metrics_counter(
-                    m, "production_rag_query_total", "Queries by outcome.", 1,
-                    METRIC_LABELS({"status", query_statuses[s]}, {"complexity", complexities[c]}, {"cache_hit", "none"}));
+                a->queries[s][c] =
+                    metrics_counter(m, "production_rag_query_total", "Queries by outcome.", 1,
+                                    METRIC_LABELS({"status", query_statuses[s]},
+                                                  {"complexity", complexities[c]}, {"cache_hit", "none"}));
     for (int st = 0; st < STAGES + 2; st++)
         for (int c = 0; c < 4; c++)
             a->latency[st][c] = metrics_histogram(
@@ -46,7 +52,8 @@ void api_metrics_init(struct api *api)
                                         : st == LATENCY_ADMISSION ? "admission"
                                                                   : stage_name((enum stage)st)},
                               {"complexity", complexities[c]}));
-    a->concurrent = metrics_gauge(m, "production_rag_concurrent_queries", "Queries being answered.", 1, NULL, 0);
+    a->concurrent =
+        metrics_gauge(m, "production_rag_concurrent_queries", "Queries being answered.", 1, NULL, 0);
     a->connections = metrics_gauge(m, "ragd_http_connections", "Open HTTP connections.", 1, NULL, 0);
     metrics_on_render(m, render_index, api);
     metrics_add_process(m);
@@ -70,8 +77,9 @@ void api_count_http(struct request *rq, unsigned status)
     if (!c) {
         char code[12];
         snprintf(code, sizeof code, "%u", status);
-        c = metrics_counter(api->metrics, "ragd_http_requests_total", "HTTP requests by route and status.", 1,
-                            METRIC_LABELS({"route", rq->route ? rq->route->pattern : "other"}, {"code", code}));
+        c = metrics_counter(
+            api->metrics, "ragd_http_requests_total", "HTTP requests by route and status.", 1,
+            METRIC_LABELS({"route", rq->route ? rq->route->pattern : "other"}, {"code", code}));
         atomic_store_explicit(slot, c, memory_order_release); /* two threads store the same pointer */
     }
     counter_add(c, 1);
@@ -79,7 +87,7 @@ void api_count_http(struct request *rq, unsigned status)
 
 void api_count_error(struct api *api, const char *type, const char *component)
 {
-    counter_add(metrics_counter(api->metrics, "production_rag_errors_total", "Errors by type and component.", 1,
-                                METRIC_LABELS({"error_type", type}, {"component", component})),
+    counter_add(metrics_counter(api->metrics, "production_rag_errors_total", "Errors by type and component.",
+                                1, METRIC_LABELS({"error_type", type}, {"component", component})),
                 1);
 }

@@ -102,7 +102,8 @@ bool auth_check(struct request *rq)
     uint8_t digest[32];
     struct str secret = presented(rq);
     if (secret.len == 0) {
-        reply_error(rq, 401, "unauthorized", NULL, "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
+        reply_error(rq, 401, "unauthorized", NULL,
+                    "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
         return false;
     }
     digest_of(secret, digest);

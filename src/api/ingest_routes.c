@@ -13,10 +13,10 @@ struct ingest {
     struct document_in *in;
     uint32_t n;
     bool batch;
-    struct text_doc *docs;      /* n, initialised */
-    uint32_t *job_index;        /* job document -> input */
+    struct text_doc *docs; /* n, initialised */
+    uint32_t *job_index;   /* job document -> input */
     struct job job;
-    rag_code code;              /* of the whole request */
+    rag_code code; /* of the whole request */
     struct rag_err err;
 };
 
@@ -29,7 +29,8 @@ static rag_code part_text(const struct multipart_part *p, size_t max, struct str
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)p->name.len, p->name.ptr);
     if (p->value.len > max)
-        return rag_err_param(err, RAG_ETOOBIG, name, "%s has %zu bytes, the limit is %zu", name, p->value.len, max);
+        return rag_err_param(err, RAG_ETOOBIG, name, "%s has %zu bytes, the limit is %zu", name, p->value.len,
+                             max);
     if (!utf8_valid(p->value) || (p->value.len && memchr(p->value.ptr, 0, p->value.len)))
         return rag_err_param(err, RAG_EINVAL, name, "%s must be UTF-8", name);
     for (size_t i = 0; i < p->value.len; i++)
@@ -39,7 +40,8 @@ static rag_code part_text(const struct multipart_part *p, size_t max, struct str
     return RAG_OK;
 }
 
-static rag_code take_part(const struct multipart_part *p, struct arena *a, struct document_in *d, struct rag_err *err)
+static rag_code take_part(const struct multipart_part *p, struct arena *a, struct document_in *d,
+                          struct rag_err *err)
 {
     struct str text;
     rag_code rc;
@@ -106,8 +108,10 @@ static rag_code extract_one(struct request *rq, struct document_in *d, struct te
     enum extract_format f = format_of(d, name, file);
     if (f == FORMAT_UNKNOWN) {
         if (d->format.len)
-            return rag_err_param(&d->err, RAG_EUNSUPPORTED, "format", "unknown format %.*s", (int)d->format.len, d->format.ptr);
-        return rag_err_param(&d->err, RAG_EUNSUPPORTED, "file", "%s: not a file type that is taken; see the field format", name);
+            return rag_err_param(&d->err, RAG_EUNSUPPORTED, "format", "unknown format %.*s",
+                                 (int)d->format.len, d->format.ptr);
+        return rag_err_param(&d->err, RAG_EUNSUPPORTED, "file",
+                             "%s: not a file type that is taken; see the field format", name);
     }
     struct extract_limits lim = extract_default_limits;
     if (lim.max_input_bytes > api->opt.max_body_bytes)
@@ -115,7 +119,8 @@ static rag_code extract_one(struct request *rq, struct document_in *d, struct te
     if (f == FORMAT_TEXT)
         return extract_bytes(f, d->text, name, &lim, out, &d->err);
     if (!api->opt.self_exe)
-        return rag_err_param(&d->err, RAG_EUNSUPPORTED, "format", "%s is not taken by this server", extract_format_name(f));
+        return rag_err_param(&d->err, RAG_EUNSUPPORTED, "format", "%s is not taken by this server",
+                             extract_format_name(f));
     return extract_in_child(api->opt.self_exe, f, d->text, name, &lim, out, &d->err);
 }
 
@@ -146,8 +151,11 @@ static rag_code build_job(struct request *rq, struct ingest *g)
         if (d->code)
             continue;
         g->job_index[j->n] = i;
-        j->docs[j->n++] = (struct doc_input){.id = d->id, .title = d->title, .source = d->source,
-                                             .metadata_json = d->metadata_json, .doc = g->docs[i]};
+        j->docs[j->n++] = (struct doc_input){.id = d->id,
+                                             .title = d->title,
+                                             .source = d->source,
+                                             .metadata_json = d->metadata_json,
+                                             .doc = g->docs[i]};
     }
     return RAG_OK;
 }
@@ -169,8 +177,8 @@ static void ingest_work(struct request *rq)
     if (multipart_is(type))
         g->code = from_multipart(rq, type, g);
     else
-        g->code = documents_from_json(buf_str(&rq->body), rq->api->opt.max_body_bytes, &rq->arena, &g->in, &g->n, &g->batch,
-                                      &g->err);
+        g->code = documents_from_json(buf_str(&rq->body), rq->api->opt.max_body_bytes, &rq->arena, &g->in,
+                                      &g->n, &g->batch, &g->err);
     if (!g->code)
         g->code = build_job(rq, g);
     if (g->code || g->job.n == 0) {
@@ -222,7 +230,8 @@ static void add_failure(struct request *rq, struct str id, rag_code rc, const st
     json_add_key(out, "status");
     json_add_string(out, STR_LIT("failed"));
     json_add_key(out, "error");
-    error_json(out, rq->id, status_of(rc), rag_code_name(rc), err->param, err->msg[0] ? err->msg : rag_code_name(rc));
+    error_json(out, rq->id, status_of(rc), rag_code_name(rc), err->param,
+               err->msg[0] ? err->msg : rag_code_name(rc));
     json_add_close(out, '}');
 }
 
@@ -240,7 +249,8 @@ static void reply_batch(struct request *rq, const struct ingest *g)
             add_result(&rq->out, r);
         } else {
             failed++;
-            add_failure(rq, document_id_check(d->id, NULL) ? (struct str){0} : d->id, r ? r->code : d->code, r ? &r->err : &d->err);
+            add_failure(rq, document_id_check(d->id, NULL) ? (struct str){0} : d->id, r ? r->code : d->code,
+                        r ? &r->err : &d->err);
         }
     }
     json_add_close(&rq->out, ']');

@@ -41,7 +41,8 @@ static bool page_args(struct request *rq, uint32_t *limit, struct str *after)
     if (v[0].ptr) {
         char *end;
         unsigned long n = strtoul(v[0].ptr, &end, 10);
-        if (v[0].len == 0 || v[0].len > 4 || *end || v[0].ptr[0] < '0' || v[0].ptr[0] > '9' || n < 1 || n > LIST_MAX) {
+        if (v[0].len == 0 || v[0].len > 4 || *end || v[0].ptr[0] < '0' || v[0].ptr[0] > '9' || n < 1 ||
+            n > LIST_MAX) {
             reply_error(rq, 400, "invalid", "limit", "limit must be an integer from 1 to 1000");
             return false;
         }
@@ -231,7 +232,8 @@ void route_collection_put(struct request *rq)
     }
     if (!auth_collection(rq, rq->path[2]) || (rq->body.len && !request_is_json(rq)))
         return;
-    rag_code rc = collection_from_json(buf_str(&rq->body), rq->api->opt.max_query_bytes, &rq->arena, &settings, &err);
+    rag_code rc =
+        collection_from_json(buf_str(&rq->body), rq->api->opt.max_query_bytes, &rq->arena, &settings, &err);
     if (rc) {
         reply_rc(rq, rc, &err, "api");
         return;
@@ -264,7 +266,8 @@ void route_collection_delete(struct request *rq)
     if (!collection_id(rq))
         return;
     if (str_eqz(rq->path[2], "default")) {
-        reply_error(rq, 409, "default_collection", "collection", "the collection default always exists; delete its documents");
+        reply_error(rq, 409, "default_collection", "collection",
+                    "the collection default always exists; delete its documents");
         return;
     }
     struct job *j = new_job(rq, JOB_COLLECTION_DELETE);
@@ -390,7 +393,8 @@ void route_documents_list(struct request *rq)
         return;
     rag_code rc = knowledge_reader(knowledge_of(rq), &r, &err);
     if (!rc) {
-        rc = store_list(r, c, after, limit + 1, &rq->arena, &d, &n, &err); /* one more: is there a next page */
+        rc =
+            store_list(r, c, after, limit + 1, &rq->arena, &d, &n, &err); /* one more: is there a next page */
         knowledge_reader_give(knowledge_of(rq), r);
     }
     if (rc) {
@@ -474,7 +478,8 @@ void route_documents_delete(struct request *rq)
     struct filter filter;
     if (!collection_id(rq) || !request_is_json(rq))
         return;
-    rag_code rc = delete_from_json(buf_str(&rq->body), rq->api->opt.max_query_bytes, &rq->arena, &filter, &err);
+    rag_code rc =
+        delete_from_json(buf_str(&rq->body), rq->api->opt.max_query_bytes, &rq->arena, &filter, &err);
     if (rc) {
         reply_rc(rq, rc, &err, "api");
         return;

@@ -19,7 +19,8 @@ static bool parameter(struct str s, const char *name, struct arena *a, struct st
         i++;
         while (i < s.len && (s.ptr[i] == ' ' || s.ptr[i] == '\t'))
             i++;
-        bool hit = s.len - i > name_len && s.ptr[i + name_len] == '=' && strncasecmp(s.ptr + i, name, name_len) == 0;
+        bool hit =
+            s.len - i > name_len && s.ptr[i + name_len] == '=' && strncasecmp(s.ptr + i, name, name_len) == 0;
         while (i < s.len && s.ptr[i] != '=' && s.ptr[i] != ';')
             i++;
         if (i == s.len || s.ptr[i] == ';')
@@ -72,7 +73,8 @@ static rag_code bad(struct rag_err *err, const char *why)
 }
 
 /* Headers of one part up to the empty line. */
-static rag_code part_head(struct str body, size_t *i, struct arena *a, struct multipart_part *p, struct rag_err *err)
+static rag_code part_head(struct str body, size_t *i, struct arena *a, struct multipart_part *p,
+                          struct rag_err *err)
 {
     struct str line;
     while (next_line(body, i, &line)) {
@@ -87,8 +89,8 @@ static rag_code part_head(struct str body, size_t *i, struct arena *a, struct mu
     return bad(err, "the body is cut off in the head of a part");
 }
 
-rag_code multipart_parse(const char *content_type, struct str body, struct arena *a, struct multipart_part **out,
-                         uint32_t *n, struct rag_err *err)
+rag_code multipart_parse(const char *content_type, struct str body, struct arena *a,
+                         struct multipart_part **out, uint32_t *n, struct rag_err *err)
 {
     struct str boundary;
     *n = 0;
@@ -115,7 +117,8 @@ rag_code multipart_parse(const char *content_type, struct str body, struct arena
         if (!next_line(body, &i, &rest))
             return bad(err, "the body is cut off");
         if (*n == MULTIPART_MAX_PARTS)
-            return rag_err_set(err, RAG_ETOOBIG, "multipart/form-data: more than %d parts", MULTIPART_MAX_PARTS);
+            return rag_err_set(err, RAG_ETOOBIG, "multipart/form-data: more than %d parts",
+                               MULTIPART_MAX_PARTS);
         struct multipart_part *p = &(*out)[*n];
         rag_code rc = part_head(body, &i, a, p, err);
         if (rc)

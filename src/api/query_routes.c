@@ -95,7 +95,8 @@ static void add_contexts(struct buf *out, const struct ask *k)
     uint32_t n = 0;
     json_add_open(out, '[');
     for (uint32_t i = 0; i < k->hits.n; i++) {
-        bool wanted = n < k->query.top_k && (k->listing || (double)k->hits.items[i].score >= k->query.min_score);
+        bool wanted =
+            n < k->query.top_k && (k->listing || (double)k->hits.items[i].score >= k->query.min_score);
         n += wanted;
         if (wanted || is_cited(&k->answer, i))
             add_hit(out, &k->hits, i);
@@ -306,7 +307,8 @@ static void admit(struct request *rq, bool search)
     k->search_only = search;
     for (int s = 0; s < STAGES; s++)
         k->stage_ns[s] = -1;
-    rag_code rc = query_from_json(buf_str(&rq->body), api->opt.max_query_bytes, search, &rq->arena, &k->query, &k->listing, &err);
+    rag_code rc = query_from_json(buf_str(&rq->body), api->opt.max_query_bytes, search, &rq->arena, &k->query,
+                                  &k->listing, &err);
     if (rc) {
         reply_rc(rq, rc, &err, "admission");
         counter_add(api->m.queries[QUERY_REJECTED][COMPLEXITY_UNKNOWN], 1);

@@ -91,7 +91,8 @@ void reply_json(struct request *rq, unsigned status)
     rq->content_type = "application/json";
 }
 
-void reply_error(struct request *rq, unsigned status, const char *code, const char *param, const char *message)
+void reply_error(struct request *rq, unsigned status, const char *code, const char *param,
+                 const char *message)
 {
     buf_reset(&rq->out);
     json_add_open(&rq->out, '{');
@@ -119,7 +120,8 @@ void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err, const 
 
 static void add_header(struct MHD_Response *r, const char *name, const char *value)
 {
-    (void)MHD_add_response_header(r, name, value); /* fails for want of memory only: the answer goes without it */
+    (void)MHD_add_response_header(r, name,
+                                  value); /* fails for want of memory only: the answer goes without it */
 }
 
 static void add_number(struct MHD_Response *r, const char *name, unsigned long n)
@@ -164,8 +166,9 @@ static void add_headers(struct request *rq, struct MHD_Response *r)
                        "Authorization, X-API-Key, Content-Type, X-Request-Id, traceparent");
             add_header(r, "Access-Control-Max-Age", "600");
         } else {
-            add_header(r, "Access-Control-Expose-Headers",
-                       "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After");
+            add_header(
+                r, "Access-Control-Expose-Headers",
+                "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After");
         }
     }
     if (rq->close || atomic_load_explicit(&rq->api->draining, memory_order_relaxed))
@@ -179,7 +182,8 @@ enum MHD_Result reply_send(struct request *rq)
         reply_error(rq, 503, "out_of_memory", NULL, "out of memory");
     }
     /* The bytes stay in rq->out until the request is completed: no copy. */
-    struct MHD_Response *r = MHD_create_response_from_buffer(rq->out.len, rq->out.ptr, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(rq->out.len, rq->out.ptr, MHD_RESPMEM_PERSISTENT);
     if (!r)
         return MHD_NO;
     add_headers(rq, r);

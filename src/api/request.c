@@ -61,8 +61,13 @@ struct request *request_new(struct api *api, struct MHD_Connection *conn)
         pool_give(api, NULL, true);
         return NULL;
     }
-    struct request keep = {.api = api, .conn = conn, .arena = rq->arena, .body = rq->body, .out = rq->out,
-                           .receiving = true, .start_ns = clock_mono_ns()};
+    struct request keep = {.api = api,
+                           .conn = conn,
+                           .arena = rq->arena,
+                           .body = rq->body,
+                           .out = rq->out,
+                           .receiving = true,
+                           .start_ns = clock_mono_ns()};
     *rq = keep;
     rq->body.tag = rq->out.tag = MEM_REQUEST;
     return rq;
@@ -209,8 +214,8 @@ static bool pattern_matches(const struct request *rq, const char *pattern)
 static const struct {
     const char *name;
     unsigned bit;
-} methods[] = {{"GET", HTTP_GET}, {"HEAD", HTTP_GET}, {"POST", HTTP_POST}, {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE},
-               {"OPTIONS", HTTP_OPTIONS}};
+} methods[] = {{"GET", HTTP_GET}, {"HEAD", HTTP_GET},      {"POST", HTTP_POST},
+               {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS}};
 enum { N_METHODS = sizeof methods / sizeof *methods };
 
 static const char *allow_text(struct request *rq, unsigned bits)
@@ -252,7 +257,8 @@ static void check_length(struct request *rq)
 {
     const char *text = request_header(rq, "Content-Length");
     uint64_t n = rq->announced = text ? strtoull(text, NULL, 10) : 0;
-    rq->limit = rq->route && rq->route->documents ? rq->api->opt.max_body_bytes : rq->api->opt.max_query_bytes;
+    rq->limit =
+        rq->route && rq->route->documents ? rq->api->opt.max_body_bytes : rq->api->opt.max_query_bytes;
     if (!rq->status && n > rq->limit)
         reply_error(rq, 413, "too_large", NULL, "the body is larger than this address takes");
     /* A refused body that is not too long is read and forgotten, so that the client gets to read the answer. */
@@ -268,7 +274,8 @@ void request_begin(struct request *rq, const char *url, const char *method)
         if (strcmp(method, methods[i].name) == 0)
             rq->method = methods[i].bit;
     rq->head = strcmp(method, "HEAD") == 0;
-    const union MHD_ConnectionInfo *refused = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *refused =
+        MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     if (refused && refused->socket_context) {
         reply_error(rq, 503, "too_many_connections", NULL, "too many open connections; try again");
         rq->close = true;
@@ -329,7 +336,8 @@ bool request_is_json(struct request *rq)
         json = strncasecmp(charset, "utf-8", 5) == 0 || strncasecmp(charset, "utf8", 4) == 0;
     }
     if (!json)
-        reply_error(rq, 415, "unsupported", "Content-Type", "send JSON in UTF-8 with Content-Type: application/json");
+        reply_error(rq, 415, "unsupported", "Content-Type",
+                    "send JSON in UTF-8 with Content-Type: application/json");
     return json;
 }
 

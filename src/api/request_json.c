@@ -6,7 +6,13 @@
 #include "wire/json_in.h"
 #include "wire/json_out.h"
 
-enum { FILTER_MAX_CLAUSES = 64, FILTER_MAX_VALUES = 1000, METADATA_MAX_KEYS = 256, TITLE_MAX = 1024, SOURCE_MAX = 4096 };
+enum {
+    FILTER_MAX_CLAUSES = 64,
+    FILTER_MAX_VALUES = 1000,
+    METADATA_MAX_KEYS = 256,
+    TITLE_MAX = 1024,
+    SOURCE_MAX = 4096
+};
 
 /* ---- pieces -------------------------------------------------------------------------------------------- */
 
@@ -16,13 +22,15 @@ static rag_code wrong_type(struct rag_err *err, const char *field, const char *w
 }
 
 /* A field is refused by the name of the first that is neither wanted nor null. */
-static rag_code check_fields(const json_t *object, const char *const *known, const char *const *later, struct rag_err *err)
+static rag_code check_fields(const json_t *object, const char *const *known, const char *const *later,
+                             struct rag_err *err)
 {
     const char *key;
     json_t *v;
     if (!json_is_object(object))
         return rag_err_set(err, RAG_EINVAL, "the body must be a JSON object");
-    json_object_foreach((json_t *)(uintptr_t)object, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, v)
+    {
         bool ok = false;
         for (size_t i = 0; known[i] && !ok; i++)
             ok = strcmp(known[i], key) == 0;
@@ -62,8 +70,8 @@ static bool has_control(struct str s)
 }
 
 /* An optional string field; *out stays as it is when absent. */
-static rag_code take_str(const json_t *object, const char *name, size_t max, bool plain, struct arena *a, struct str *out,
-                         struct rag_err *err)
+static rag_code take_str(const json_t *object, const char *name, size_t max, bool plain, struct arena *a,
+                         struct str *out, struct rag_err *err)
 {
     const json_t *v = field(object, name);
     if (!v)
@@ -94,7 +102,8 @@ bool collection_name_ok(struct str name)
         return false;
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-'))
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+              c == '.' || c == '-'))
             return false;
     }
     return true;
@@ -130,7 +139,9 @@ static rag_code take_value(struct filter_parse *p, const char *name, const json_
     switch (json_typeof(v)) {
     case JSON_STRING: out->type = VALUE_STRING; return copy_str(p->a, json_in_str(v), &out->string);
     case JSON_INTEGER:
-    case JSON_REAL: *out = (struct value){.type = VALUE_NUMBER, .number = json_number_value(v)}; return RAG_OK;
+    case JSON_REAL:
+        *out = (struct value){.type = VALUE_NUMBER, .number = json_number_value(v)};
+        return RAG_OK;
     case JSON_TRUE:
     case JSON_FALSE: *out = (struct value){.type = VALUE_BOOL, .number = json_is_true(v)}; return RAG_OK;
     default: return filter_error(p, name, "a value must be a string, a number, true or false");
@@ -143,7 +154,8 @@ static rag_code add_clause(struct filter_parse *p, const char *name, enum filter
     size_t n = op == FILTER_EXISTS || op == FILTER_MISSING ? 0 : list ? json_array_size(v) : 1;
     struct str fname;
     if (p->n == FILTER_MAX_CLAUSES)
-        return rag_err_param(p->err, RAG_EINVAL, "filters", "filters: more than %d conditions", FILTER_MAX_CLAUSES);
+        return rag_err_param(p->err, RAG_EINVAL, "filters", "filters: more than %d conditions",
+                             FILTER_MAX_CLAUSES);
     if (list && n == 0)
         return filter_error(p, name, "an empty list matches nothing");
     if (n > FILTER_MAX_VALUES)
@@ -156,7 +168,8 @@ static rag_code add_clause(struct filter_parse *p, const char *name, enum filter
         if (rc)
             return rc;
     }
-    p->clauses[p->n++] = (struct filter_clause){.field = fname, .op = op, .values = values, .n_values = (uint32_t)n};
+    p->clauses[p->n++] =
+        (struct filter_clause){.field = fname, .op = op, .values = values, .n_values = (uint32_t)n};
     return RAG_OK;
 }
 
@@ -197,15 +210,14 @@ rag_code filter_from_json(const json_t *v, struct arena *a, struct filter *out, 
     p.clauses = arena_array(a, FILTER_MAX_CLAUSES, sizeof *p.clauses);
     if (!p.clauses)
         return RAG_ENOMEM;
-    json_object_foreach((json_t *)(uintptr_t)v, name, cond) {
+    json_object_foreach((json_t *)(uintptr_t)v, name, cond)
+    {
         if (!json_is_object(cond)) {
             rc = add_clause(&p, name, FILTER_ANY_OF, cond);
         } else if (json_object_size(cond) == 0) {
             rc = filter_error(&p, name, "an operator is missing");
         } else {
-            json_object_foreach(cond, op, arg)
-                if (!rc)
-                    rc = add_operator(&p, name, op, arg);
+            json_object_foreach(cond, op, arg) if (!rc) rc = add_operator(&p, name, op, arg);
         }
         if (rc)
             return rc;
@@ -217,8 +229,8 @@ rag_code filter_from_json(const json_t *v, struct arena *a, struct filter *out, 
 
 /* ---- queries ------------------------------------------------------------------------------------------- */
 
-static rag_code take_query_text(const json_t *root, bool search, struct arena *a, struct query *q, bool *listing,
-                                struct rag_err *err)
+static rag_code take_query_text(const json_t *root, bool search, struct arena *a, struct query *q,
+                                bool *listing, struct rag_err *err)
 {
     const json_t *v = field(root, "query");
     *listing = false;
@@ -232,7 +244,8 @@ static rag_code take_query_text(const json_t *root, bool search, struct arena *a
         return RAG_OK;
     }
     if (s.len > QUERY_TEXT_MAX)
-        return rag_err_param(err, RAG_ETOOBIG, "query", "query has %zu bytes, the limit is %d", s.len, QUERY_TEXT_MAX);
+        return rag_err_param(err, RAG_ETOOBIG, "query", "query has %zu bytes, the limit is %d", s.len,
+                             QUERY_TEXT_MAX);
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
         if ((c < 0x20 && !(c >= '\t' && c <= '\r')) || c == 0x7f) /* white space of every kind is fine */
@@ -261,10 +274,10 @@ static rag_code take_numbers(const json_t *root, struct query *q, struct rag_err
 static rag_code query_fields(const json_t *root, bool search, struct arena *a, struct query *q, bool *listing,
                              struct rag_err *err)
 {
-    static const char *const for_query[] = {"query", "collection", "user_id", "top_k", "min_score", "filters", "stream",
-                                            "explain", NULL};
-    static const char *const for_search[] = {"query", "collection", "user_id", "top_k", "min_score", "filters", "explain",
-                                             NULL};
+    static const char *const for_query[] = {"query",   "collection", "user_id", "top_k", "min_score",
+                                            "filters", "stream",     "explain", NULL};
+    static const char *const for_search[] = {"query",     "collection", "user_id", "top_k",
+                                             "min_score", "filters",    "explain", NULL};
     static const char *const later[] = {"cache", "overrides", NULL};
     rag_code rc = check_fields(root, search ? for_search : for_query, later, err);
     if (!rc)
@@ -292,8 +305,8 @@ static rag_code finish(rag_code rc, struct rag_err *err)
     return rc;
 }
 
-rag_code query_from_json(struct str body, size_t max_bytes, bool search, struct arena *a, struct query *out, bool *listing,
-                         struct rag_err *err)
+rag_code query_from_json(struct str body, size_t max_bytes, bool search, struct arena *a, struct query *out,
+                         bool *listing, struct rag_err *err)
 {
     json_t *root;
     *out = (struct query){.collection = STR_LIT("default"), .top_k = search ? 10 : 5};
@@ -304,7 +317,8 @@ rag_code query_from_json(struct str body, size_t max_bytes, bool search, struct 
     return finish(rc, err);
 }
 
-rag_code delete_from_json(struct str body, size_t max_bytes, struct arena *a, struct filter *out, struct rag_err *err)
+rag_code delete_from_json(struct str body, size_t max_bytes, struct arena *a, struct filter *out,
+                          struct rag_err *err)
 {
     static const char *const known[] = {"filters", NULL};
     json_t *root;
@@ -317,12 +331,14 @@ rag_code delete_from_json(struct str body, size_t max_bytes, struct arena *a, st
     if (!rc)
         rc = filter_from_json(field(root, "filters"), a, out, err);
     if (!rc && out->n == 0)
-        rc = rag_err_param(err, RAG_EINVAL, "filters", "filters is empty: that would delete everything; delete the collection for that");
+        rc = rag_err_param(err, RAG_EINVAL, "filters",
+                           "filters is empty: that would delete everything; delete the collection for that");
     json_decref(root);
     return finish(rc, err);
 }
 
-rag_code collection_from_json(struct str body, size_t max_bytes, struct arena *a, struct str *settings, struct rag_err *err)
+rag_code collection_from_json(struct str body, size_t max_bytes, struct arena *a, struct str *settings,
+                              struct rag_err *err)
 {
     static const char *const known[] = {"settings", NULL};
     json_t *root = NULL;
@@ -369,23 +385,25 @@ static rag_code print_metadata(const json_t *v, struct buf *out, struct rag_err 
     if (!json_is_object(v))
         return wrong_type(err, "metadata", "an object");
     if (json_object_size(v) > METADATA_MAX_KEYS)
-        return rag_err_param(err, RAG_ETOOBIG, "metadata", "metadata has more than %d keys", METADATA_MAX_KEYS);
+        return rag_err_param(err, RAG_ETOOBIG, "metadata", "metadata has more than %d keys",
+                             METADATA_MAX_KEYS);
     json_add_open(out, '{');
-    json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, item)
+    {
         if (json_is_null(item))
             continue;
         if (!is_scalar(item) && !json_is_array(item))
             return metadata_error(err, key, "must be a string, a number, true, false or a list of these");
-        json_array_foreach(item, i, e)
-            if (!is_scalar(e))
-                return metadata_error(err, key, "must be a list of strings, numbers, true or false");
+        json_array_foreach(item, i, e) if (!is_scalar(e)) return metadata_error(
+            err, key, "must be a list of strings, numbers, true or false");
         json_add_string(out, str_of(key));
         buf_addc(out, ':');
         json_in_print(out, item);
     }
     json_add_close(out, '}');
     if (out->len > METADATA_MAX)
-        return rag_err_param(err, RAG_ETOOBIG, "metadata", "metadata has %zu bytes, the limit is %d", out->len, METADATA_MAX);
+        return rag_err_param(err, RAG_ETOOBIG, "metadata", "metadata has %zu bytes, the limit is %d",
+                             out->len, METADATA_MAX);
     return RAG_OK;
 }
 
@@ -443,7 +461,8 @@ static rag_code document_fields(const json_t *v, struct arena *a, struct documen
     return rc;
 }
 
-static rag_code batch_fields(const json_t *root, struct arena *a, struct document_in **out, uint32_t *n, struct rag_err *err)
+static rag_code batch_fields(const json_t *root, struct arena *a, struct document_in **out, uint32_t *n,
+                             struct rag_err *err)
 {
     static const char *const known[] = {"documents", NULL};
     const json_t *list = json_object_get(root, "documents");
@@ -453,8 +472,8 @@ static rag_code batch_fields(const json_t *root, struct arena *a, struct documen
     if (!json_is_array(list) || json_array_size(list) == 0)
         return wrong_type(err, "documents", "a list of 1 to 1000 documents");
     if (json_array_size(list) > BATCH_MAX)
-        return rag_err_param(err, RAG_ETOOBIG, "documents", "documents has %zu items, the limit is %d", json_array_size(list),
-                             BATCH_MAX);
+        return rag_err_param(err, RAG_ETOOBIG, "documents", "documents has %zu items, the limit is %d",
+                             json_array_size(list), BATCH_MAX);
     *n = (uint32_t)json_array_size(list);
     *out = arena_array(a, *n, sizeof **out);
     if (!*out)
@@ -468,8 +487,8 @@ static rag_code batch_fields(const json_t *root, struct arena *a, struct documen
     return RAG_OK;
 }
 
-rag_code documents_from_json(struct str body, size_t max_bytes, struct arena *a, struct document_in **out, uint32_t *n,
-                             bool *batch, struct rag_err *err)
+rag_code documents_from_json(struct str body, size_t max_bytes, struct arena *a, struct document_in **out,
+                             uint32_t *n, bool *batch, struct rag_err *err)
 {
     json_t *root;
     *out = NULL;

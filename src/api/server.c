@@ -25,9 +25,16 @@
 #include "obs/log.h"
 #include "sys/clock.h"
 
-enum { OVERFLOW_CONNECTIONS = 1024, OTHER_DESCRIPTORS = 256, IDLE_TIMEOUT_S = 75, BODY_TIMEOUT_S = 20,
-       CONNECTION_BYTES = 16 << 10, DRAIN_MAX = 16 << 20 };
-static const int64_t body_silence_ns = 2000000000; /* at the stop, a body without a new piece for so long is given up */
+enum {
+    OVERFLOW_CONNECTIONS = 1024,
+    OTHER_DESCRIPTORS = 256,
+    IDLE_TIMEOUT_S = 75,
+    BODY_TIMEOUT_S = 20,
+    CONNECTION_BYTES = 16 << 10,
+    DRAIN_MAX = 16 << 20
+};
+static const int64_t body_silence_ns =
+    2000000000; /* at the stop, a body without a new piece for so long is given up */
 
 /* ---- callbacks ----------------------------------------------------------------------------------------- */
 
@@ -36,10 +43,12 @@ static enum MHD_Result on_accept(void *cls, const struct sockaddr *addr, socklen
     struct api *api = cls;
     (void)addr;
     (void)len;
-    return atomic_load_explicit(&api->n_connections, memory_order_relaxed) < api->hard_connections ? MHD_YES : MHD_NO;
+    return atomic_load_explicit(&api->n_connections, memory_order_relaxed) < api->hard_connections ? MHD_YES
+                                                                                                   : MHD_NO;
 }
 
-static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_ConnectionNotificationCode code)
+static void on_connection(void *cls, struct MHD_Connection *conn, void **ctx,
+                          enum MHD_ConnectionNotificationCode code)
 {
     struct api *api = cls;
     (void)conn;
@@ -115,7 +124,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     return rq->suspended ? MHD_YES : reply_send(rq);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum MHD_RequestTerminationCode code)
+static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
+                         enum MHD_RequestTerminationCode code)
 {
     struct request *rq = *con_cls;
     (void)cls;
@@ -123,8 +133,9 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     if (!rq)
         return;
     if (log_enabled(LOG_DEBUG))
-        log_debug("request", LOG_STR("request_id", rq->id), LOG_STR("route", rq->route ? rq->route->pattern : "other"),
-                  LOG_INT("status", rq->status), LOG_INT("bytes", rq->out.len), LOG_INT("ended", code),
+        log_debug("request", LOG_STR("request_id", rq->id),
+                  LOG_STR("route", rq->route ? rq->route->pattern : "other"), LOG_INT("status", rq->status),
+                  LOG_INT("bytes", rq->out.len), LOG_INT("ended", code),
                   LOG_STR("key", rq->key ? rq->key->name : ""),
                   LOG_NUM("ms", (double)(clock_mono_ns() - rq->start_ns) / 1e6), LOG_END);
     *con_cls = NULL;
@@ -185,14 +196,16 @@ static void set_descriptor_limit(struct api *api)
     if (api->opt.max_connections > room * 3 / 4)
         api->opt.max_connections = (uint32_t)(room * 3 / 4);
     log_warn("fewer connections than configured: the limit of open descriptors is low",
-             LOG_INT("descriptors", lim.rlim_cur), LOG_INT("max_connections", api->opt.max_connections), LOG_END);
+             LOG_INT("descriptors", lim.rlim_cur), LOG_INT("max_connections", api->opt.max_connections),
+             LOG_END);
 }
 
 static bool is_loopback(const struct sockaddr *a)
 {
     if (a->sa_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
-    return a->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+    return a->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 }
 
 static rag_code listen_on(struct api *api, const struct addrinfo *ai, int *out, struct rag_err *err)
@@ -206,9 +219,12 @@ static rag_code listen_on(struct api *api, const struct addrinfo *ai, int *out, 
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) || listen(fd, 4096) || getsockname(fd, (struct sockaddr *)&bound, &len)) {
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) || listen(fd, 4096) ||
+        getsockname(fd, (struct sockaddr *)&bound, &len)) {
         int e = errno;
-        rag_code rc = e == EADDRINUSE ? RAG_ECONFLICT : e == EADDRNOTAVAIL ? RAG_EINVAL : rag_code_from_errno(e);
+        rag_code rc = e == EADDRINUSE      ? RAG_ECONFLICT
+                      : e == EADDRNOTAVAIL ? RAG_EINVAL
+                                           : rag_code_from_errno(e);
         close(fd);
         return rag_err_set(err, rc, "listen on %s:%u: %s: %s", api->opt.host, api->opt.port,
                            e == EADDRINUSE      ? "another program has this port"
@@ -234,12 +250,14 @@ static rag_code open_socket(struct api *api, int *fd, struct rag_err *err)
     int e = host ? getaddrinfo(host, service, &hints, &ai) : EAI_MEMORY;
     mem_free(MEM_API, host);
     if (e)
-        return rag_err_param(err, RAG_EINVAL, "listen", "listen on %s: %s: give HOST:PORT", api->opt.host, gai_strerror(e));
+        return rag_err_param(err, RAG_EINVAL, "listen", "listen on %s: %s: give HOST:PORT", api->opt.host,
+                             gai_strerror(e));
     rag_code rc = RAG_OK;
     if (api->opt.n_keys == 0 && !is_loopback(ai->ai_addr))
-        rc = rag_err_param(err, RAG_EINVAL, "listen",
-                           "listen on %s: without keys only loopback is allowed: set auth.keys, or listen on 127.0.0.1",
-                           api->opt.host);
+        rc = rag_err_param(
+            err, RAG_EINVAL, "listen",
+            "listen on %s: without keys only loopback is allowed: set auth.keys, or listen on 127.0.0.1",
+            api->opt.host);
     else
         rc = listen_on(api, ai, fd, err);
     freeaddrinfo(ai);
@@ -248,18 +266,17 @@ static rag_code open_socket(struct api *api, int *fd, struct rag_err *err)
 
 static struct MHD_Daemon *start_daemon(struct api *api, int fd)
 {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
-    unsigned limit = api->opt.io_threads * ((unsigned)api->hard_connections + 64); /* divided by threads, so never reached */
-    return MHD_start_daemon(flags, api->port, on_accept, api, on_request, api,
-                            MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-                            MHD_OPTION_LISTEN_SOCKET, fd,
-                            MHD_OPTION_THREAD_POOL_SIZE, api->opt.io_threads > 1 ? api->opt.io_threads : 0u,
-                            MHD_OPTION_CONNECTION_LIMIT, limit,
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    unsigned limit = api->opt.io_threads *
+                     ((unsigned)api->hard_connections + 64); /* divided by threads, so never reached */
+    return MHD_start_daemon(flags, api->port, on_accept, api, on_request, api, MHD_OPTION_EXTERNAL_LOGGER,
+                            on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_THREAD_POOL_SIZE,
+                            api->opt.io_threads > 1 ? api->opt.io_threads : 0u, MHD_OPTION_CONNECTION_LIMIT,
+                            limit, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, api,
-                            MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+                            MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+                            on_connection, api, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
                             MHD_OPTION_END);
 }
 
@@ -344,7 +361,8 @@ uint16_t api_port(const struct api *api)
 /* Until *n is 0, or the deadline. */
 static void wait_for(struct api *api, const int *n, int64_t deadline_ns)
 {
-    struct timespec t = {.tv_sec = (time_t)(deadline_ns / 1000000000), .tv_nsec = (long)(deadline_ns % 1000000000)};
+    struct timespec t = {.tv_sec = (time_t)(deadline_ns / 1000000000),
+                         .tv_nsec = (long)(deadline_ns % 1000000000)};
     while (*n > 0 && pthread_cond_timedwait(&api->idle_cv, &api->mu, &t) != ETIMEDOUT)
         ;
 }

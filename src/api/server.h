@@ -16,36 +16,37 @@
 enum api_scope { SCOPE_QUERY = 1, SCOPE_INGEST = 2, SCOPE_ADMIN = 4 };
 
 struct api_key {
-    const char *name;               /* for logs and metrics; never the secret */
+    const char *name; /* for logs and metrics; never the secret */
     const char *secret;
     uint32_t scopes;                /* enum api_scope; ADMIN includes the others */
     const char *const *collections; /* names the key may use; n 0: all */
     uint32_t n_collections;
-    double rate_per_s;              /* token bucket of one second's worth (at least 1); 0: no limit */
+    double rate_per_s; /* token bucket of one second's worth (at least 1); 0: no limit */
 };
 
 /* Everything pointed to outlives the server. A 0 takes the default in brackets. */
 struct api_options {
-    const char *host;               /* name or address to listen on; copied */
-    uint16_t port;                  /* 0: any free one, see api_port */
+    const char *host; /* name or address to listen on; copied */
+    uint16_t port;    /* 0: any free one, see api_port */
     const struct pipeline *pipeline;
-    const struct api_key *keys;     /* none: open, and only on loopback */
+    const struct api_key *keys; /* none: open, and only on loopback */
     uint32_t n_keys;
-    const char *const *cors_origins;/* "https://app.example"; "*": every origin */
+    const char *const *cors_origins; /* "https://app.example"; "*": every origin */
     uint32_t n_cors_origins;
-    const char *local_token;        /* of the data folder's LOCK: acts as admin; NULL: none */
-    uint32_t max_concurrent_queries;/* [1000] over it: 503 with Retry-After */
-    uint32_t max_connections;       /* [2 x queries + 1000] over it: 503 */
-    uint32_t io_threads;            /* [one per core] */
-    uint32_t workers;               /* [2] threads for uploads */
-    uint64_t max_body_bytes;        /* [64 MiB] documents */
-    uint64_t max_query_bytes;       /* [256 KiB] every other body */
-    const char *self_exe;           /* this program, for extraction in a child; NULL: only plain text is taken */
-    const char *version;            /* ["unknown"] for /v1/info */
-    const char *profile;            /* ["balanced"] */
-    void (*config_json)(void *ctx, struct buf *out); /* the effective configuration, one JSON value; NULL: {} */
+    const char *local_token;         /* of the data folder's LOCK: acts as admin; NULL: none */
+    uint32_t max_concurrent_queries; /* [1000] over it: 503 with Retry-After */
+    uint32_t max_connections;        /* [2 x queries + 1000] over it: 503 */
+    uint32_t io_threads;             /* [one per core] */
+    uint32_t workers;                /* [2] threads for uploads */
+    uint64_t max_body_bytes;         /* [64 MiB] documents */
+    uint64_t max_query_bytes;        /* [256 KiB] every other body */
+    const char *self_exe; /* this program, for extraction in a child; NULL: only plain text is taken */
+    const char *version;  /* ["unknown"] for /v1/info */
+    const char *profile;  /* ["balanced"] */
+    void (*config_json)(void *ctx,
+                        struct buf *out); /* the effective configuration, one JSON value; NULL: {} */
     void *config_ctx;
-    struct metrics *metrics;        /* NULL: one of its own */
+    struct metrics *metrics; /* NULL: one of its own */
 };
 
 struct api;

@@ -192,6 +192,14 @@ static void add_readable(struct buf *out, const char *path)
     }
 }
 
+/* Plain text is not parsed, so it needs no child; the server does the same. */
+static rag_code extract(struct ingest *in, enum extract_format f, struct str bytes, const char *name, struct text_doc *out,
+                        struct rag_err *err)
+{
+    return f == FORMAT_TEXT ? extract_bytes(f, bytes, name, &in->limits, out, err)
+                            : extract_in_child(cli_self_exe(), f, bytes, name, &in->limits, out, err);
+}
+
 static void file_into_batch(struct ingest *in, const struct item *item, struct batch *b)
 {
     struct buf bytes, id, source;
@@ -204,8 +212,7 @@ static void file_into_batch(struct ingest *in, const struct item *item, struct b
     add_readable(&source, item->real_path);
     rag_code rc = file_read_all(item->real_path, in->limits.max_input_bytes, &bytes, &err);
     if (!rc)
-        rc = extract_in_child(cli_self_exe(), extract_format_of(item->path), buf_str(&bytes), base_name(item->path),
-                              &in->limits, &d->doc, &err);
+        rc = extract(in, extract_format_of(item->path), buf_str(&bytes), base_name(item->path), &d->doc, &err);
     d->id = copy(&b->arena, buf_str(&id));
     d->source = copy(&b->arena, buf_str(&source));
     if (!rc && (!d->id.ptr || !d->source.ptr || buf_failed(&id) || buf_failed(&source)))
@@ -244,8 +251,7 @@ static rag_code line_to_doc(struct ingest *in, struct str line, struct arena *a,
     d->title = doc->title;
     d->source = doc->source;
     d->metadata_json = doc->metadata_json;
-    return f == FORMAT_TEXT ? extract_bytes(f, doc->text, "", &in->limits, &d->doc, err)
-                            : extract_in_child(cli_self_exe(), f, doc->text, "", &in->limits, &d->doc, err);
+    return extract(in, f, doc->text, "", &d->doc, err);
 }
 
 static void line_into_batch(struct ingest *in, const struct item *item, struct batch *b)

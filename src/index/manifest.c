@@ -55,7 +55,7 @@ rag_code manifest_parse(struct str bytes, struct manifest *out, struct rag_err *
         rc = rag_err_set(err, RAG_EVERSION, "manifest: version %" JSON_INTEGER_FORMAT " is newer than this ragd reads",
                          json_integer_value(version));
     } else if (!json_is_integer(version) || json_integer_value(version) < 1 || !json_is_integer(next) ||
-               json_integer_value(next) < 1 || !json_is_array(list)) {
+               json_integer_value(next) < 1 || json_integer_value(next) >= MANIFEST_MAX_FILE || !json_is_array(list)) {
         rag_err_set(err, rc, "manifest: fields missing");
     } else {
         out->next_file = (uint64_t)json_integer_value(next);

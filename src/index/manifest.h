@@ -8,6 +8,8 @@
 #include "base/status.h"
 #include "base/str.h"
 
+#define MANIFEST_MAX_FILE (INT64_C(1) << 62) /* next_file stays below: room to count on, and JSON integers are signed */
+
 struct manifest_entry {
     int64_t collection;   /* store id */
     char file[32];        /* "0000000001.seg": digits and ".seg" only */

@@ -27,14 +27,19 @@ static void add_raw(struct line *l, const char *s, size_t n)
 static size_t sequence_len(struct str s, size_t i)
 {
     unsigned char c = (unsigned char)s.ptr[i];
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c <= 0xdf ? 2 : (c & 0xf0) == 0xe0 ? 3 : c >= 0xf0 && c <= 0xf4 ? 4 : 0;
+    size_t n = c < 0x80                 ? 1
+               : c >= 0xc2 && c <= 0xdf ? 2
+               : (c & 0xf0) == 0xe0     ? 3
+               : c >= 0xf0 && c <= 0xf4 ? 4
+                                        : 0;
     if (n == 0 || s.len - i < n)
         return 0;
     for (size_t k = 1; k < n; k++)
         if ((s.ptr[i + k] & 0xc0) != 0x80)
             return 0;
     unsigned char d = n > 2 ? (unsigned char)s.ptr[i + 1] : 0;
-    bool bad = (c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f);
+    bool bad = (c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) ||
+               (c == 0xf4 && d > 0x8f);
     return bad ? 0 : n;
 }
 
@@ -90,7 +95,8 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
     gmtime_r(&t.tv_sec, &tm);
     size_t n = strftime(stamp, sizeof stamp, "{\"ts\":\"%Y-%m-%dT%H:%M:%S", &tm);
     add_raw(&l, stamp, n);
-    int m = snprintf(stamp, sizeof stamp, ".%03ldZ\",\"level\":\"%s\",\"msg\":", t.tv_nsec / 1000000, level_names[level]);
+    int m = snprintf(stamp, sizeof stamp, ".%03ldZ\",\"level\":\"%s\",\"msg\":", t.tv_nsec / 1000000,
+                     level_names[level]);
     add_raw(&l, stamp, (size_t)m);
     add_string(&l, str_of(msg));
     if (request_id[0])

@@ -17,12 +17,12 @@ enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM };
 static const char *const kind_names[] = {"counter", "gauge", "histogram"};
 
 static const uint64_t bounds_ns[HISTOGRAM_BOUNDS] = {
-    100000,    200000,    500000,    1000000,   2000000,    5000000,    10000000,   20000000,
-    50000000,  100000000, 200000000, 500000000, 1000000000, 2000000000, 5000000000, 10000000000};
+    100000,   200000,    500000,    1000000,   2000000,    5000000,    10000000,   20000000,
+    50000000, 100000000, 200000000, 500000000, 1000000000, 2000000000, 5000000000, 10000000000};
 
 struct series {
     struct series *next;
-    void *value; /* struct counter, gauge or histogram by the family's kind */
+    void *value;   /* struct counter, gauge or histogram by the family's kind */
     char labels[]; /* a="b",c="d" */
 };
 struct family {
@@ -90,7 +90,8 @@ static void print_labels(struct buf *b, const struct metric_label *labels, uint3
     }
 }
 
-static struct family *family_get(struct metrics *m, const char *name, const char *help, enum kind kind, double scale)
+static struct family *family_get(struct metrics *m, const char *name, const char *help, enum kind kind,
+                                 double scale)
 {
     for (struct family *f = m->first; f; f = f->next)
         if (strcmp(f->name, name) == 0) {
@@ -112,7 +113,9 @@ static struct family *family_get(struct metrics *m, const char *name, const char
 
 static size_t value_size(enum kind kind)
 {
-    return kind == KIND_COUNTER ? sizeof(struct counter) : kind == KIND_GAUGE ? sizeof(struct gauge) : sizeof(struct histogram);
+    return kind == KIND_COUNTER ? sizeof(struct counter)
+           : kind == KIND_GAUGE ? sizeof(struct gauge)
+                                : sizeof(struct histogram);
 }
 
 static void *series_add(struct family *f, struct str labels)
@@ -227,7 +230,8 @@ void metrics_off_render(struct metrics *m, void (*fn)(void *ctx), void *ctx)
 enum metrics_format metrics_accept(struct str accept)
 {
     static const char want[] = "application/openmetrics-text";
-    return accept.len && memmem(accept.ptr, accept.len, want, sizeof want - 1) ? METRICS_OPENMETRICS : METRICS_PROMETHEUS;
+    return accept.len && memmem(accept.ptr, accept.len, want, sizeof want - 1) ? METRICS_OPENMETRICS
+                                                                               : METRICS_PROMETHEUS;
 }
 
 const char *metrics_content_type(enum metrics_format f)
@@ -269,7 +273,8 @@ static void print_family(struct buf *out, const struct family *fam, enum metrics
 {
     size_t len = strlen(fam->name);
     /* OpenMetrics names a counter's family without the _total of its samples. */
-    if (f == METRICS_OPENMETRICS && fam->kind == KIND_COUNTER && len > 6 && strcmp(fam->name + len - 6, "_total") == 0)
+    if (f == METRICS_OPENMETRICS && fam->kind == KIND_COUNTER && len > 6 &&
+        strcmp(fam->name + len - 6, "_total") == 0)
         len -= 6;
     buf_addf(out, "# HELP %.*s %s\n# TYPE %.*s %s\n", (int)len, fam->name, fam->help, (int)len, fam->name,
              kind_names[fam->kind]);
@@ -357,11 +362,13 @@ static void process_render(void *ctx)
     if (read_stat(v) == 22) {
         gauge_set(metrics_gauge(m, "process_resident_memory_bytes", "Resident memory.", 1, NULL, 0),
                   (int64_t)v[21] * sysconf(_SC_PAGESIZE));
-        gauge_set(metrics_gauge(m, "process_virtual_memory_bytes", "Virtual memory.", 1, NULL, 0), (int64_t)v[20]);
+        gauge_set(metrics_gauge(m, "process_virtual_memory_bytes", "Virtual memory.", 1, NULL, 0),
+                  (int64_t)v[20]);
         gauge_set(metrics_gauge(m, "process_threads", "Threads.", 1, NULL, 0), (int64_t)v[17]);
         int64_t ticks = sysconf(_SC_CLK_TCK);
-        gauge_set(metrics_gauge(m, "process_start_time_seconds", "Start of the process, Unix time.", 1e-3, NULL, 0),
-                  boot_time_s() * 1000 + (int64_t)v[19] * 1000 / ticks);
+        gauge_set(
+            metrics_gauge(m, "process_start_time_seconds", "Start of the process, Unix time.", 1e-3, NULL, 0),
+            boot_time_s() * 1000 + (int64_t)v[19] * 1000 / ticks);
     }
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
@@ -369,7 +376,8 @@ static void process_render(void *ctx)
                 (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec);
     gauge_set(metrics_gauge(m, "process_open_fds", "Open descriptors.", 1, NULL, 0), count_fds());
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0)
-        gauge_set(metrics_gauge(m, "process_max_fds", "Limit of open descriptors.", 1, NULL, 0), (int64_t)lim.rlim_cur);
+        gauge_set(metrics_gauge(m, "process_max_fds", "Limit of open descriptors.", 1, NULL, 0),
+                  (int64_t)lim.rlim_cur);
 }
 
 void metrics_add_process(struct metrics *m)

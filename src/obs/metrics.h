@@ -45,8 +45,9 @@ struct gauge *metrics_gauge(struct metrics *m, const char *name, const char *hel
                             const struct metric_label *labels, uint32_t n_labels);
 struct histogram *metrics_histogram(struct metrics *m, const char *name, const char *help,
                                     const struct metric_label *labels, uint32_t n_labels);
-#define METRIC_LABELS(...)                                                                                             \
-    (const struct metric_label[]){__VA_ARGS__}, sizeof((const struct metric_label[]){__VA_ARGS__}) / sizeof(struct metric_label)
+#define METRIC_LABELS(...)                                                                                   \
+    (const struct metric_label[]){__VA_ARGS__},                                                              \
+        sizeof((const struct metric_label[]){__VA_ARGS__}) / sizeof(struct metric_label)
 
 static inline void counter_add(struct counter *c, uint64_t n)
 {

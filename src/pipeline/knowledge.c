@@ -244,7 +244,7 @@ static void sweep_files(struct knowledge *k)
         for (size_t i = 0; i < k->files.len / sizeof *f && !known; i++)
             known = strcmp(f[i].file, e->d_name) == 0;
         unsigned long long n = strtoull(e->d_name, NULL, 10);
-        if (n >= k->next_file && n < UINT64_MAX)
+        if (n >= k->next_file && n < MANIFEST_MAX_FILE)
             k->next_file = n + 1;
         if (!known) {
             char path[4096];
@@ -363,7 +363,8 @@ rag_code knowledge_open(const struct knowledge_options *opt, struct knowledge **
     rag_code rc = atomic_load(&k->catalog) ? RAG_OK : RAG_ENOMEM;
     if (strlen(opt->dir) >= sizeof k->dir)
         rc = RAG_ETOOBIG;
-    snprintf(k->dir, sizeof k->dir, "%s", opt->dir);
+    else
+        memcpy(k->dir, opt->dir, strlen(opt->dir) + 1);
     snprintf(k->segment_dir, sizeof k->segment_dir, "%s/segments", k->dir);
     if (!rc)
         rc = store_open(&(struct store_options){.dir = k->dir}, &k->store, err);

@@ -345,7 +345,9 @@ static void take_in(struct knowledge *k, struct merge_task *t)
     task_clear(t);
     /* What died while the task held it: files of a deleted collection, or of documents that are all gone. */
     knowledge_forget_files(k, t->collection, c ? atomic_load(&c->list) : NULL);
+    pthread_mutex_lock(&k->task_mu);
     t->state = MERGE_IDLE;
+    pthread_mutex_unlock(&k->task_mu);
 }
 
 void knowledge_merge_step(struct knowledge *k)

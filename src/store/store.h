@@ -21,7 +21,7 @@ struct store_reader;
 
 struct store_options {
     const char *dir;          /* data folder; must exist */
-    bool read_only;           /* of a reader: without writing anything (verify, eval of a foreign folder) */
+    bool read_only;           /* open without writing anything (verify, eval of a foreign folder) */
 };
 
 /* Creates or migrates the database. WAL, synchronous=FULL, foreign keys on, one writing and checkpointing
@@ -86,9 +86,9 @@ RAG_MUST_CHECK rag_code store_delete(struct store *s, int64_t collection, struct
                                      struct rag_err *err);
 
 /* ---- reading: any thread, a reader each ------------------------------------------------------------- */
-/* RAG_EVERSION: of a newer ragd, or of an older one that must be migrated first. RAG_ECORRUPT: not ragd's. */
-/* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION). read_only also opens a folder
- * that cannot be written, when no unfinished -wal lies in it (RAG_EREADONLY). */
+/* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION: of a newer ragd, or of an older
+ * one that must be migrated first). RAG_ECORRUPT: not ragd's. read_only also opens a folder that cannot be
+ * written, when no unfinished -wal lies in it (else RAG_EREADONLY). */
 RAG_MUST_CHECK rag_code store_reader_open(const struct store_options *opt, struct store_reader **out, struct rag_err *err);
 void store_reader_close(struct store_reader *r);
 

@@ -180,6 +180,9 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
     d->n_chunks = 0;
     if (!want)
         return RAG_OK;
+    if (want > d->text.len) /* each holds a byte at least: allocate nothing on the word of a damaged row */
+        return rag_err_set(err, RAG_ECORRUPT, "database: document %.*s: more chunks than its text can hold",
+                           (int)(d->id.len < 200 ? d->id.len : 200), d->id.ptr);
     rag_code rc = conn_prepare(&r->c,
                                "SELECT start, end, char_start, char_end, heading_path FROM chunks WHERE seq=?1"
                                " ORDER BY ordinal",
@@ -196,7 +199,7 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
         int64_t start = sqlite3_column_int64(st, 0), end = sqlite3_column_int64(st, 1);
         c[n++] = (struct store_chunk){(uint32_t)start, (uint32_t)end, (uint32_t)sqlite3_column_int64(st, 2),
                                       (uint32_t)sqlite3_column_int64(st, 3), column_str(st, 4, a, &failed)};
-        inside = start >= 0 && start <= end && (uint64_t)end <= d->text.len;
+        inside = start >= 0 && start <= end && (uint64_t)end <= d->text.len && c[n - 1].char_start <= c[n - 1].char_end;
     }
     rc = reader_end(r, st, got, failed, err);
     if (rc)

@@ -63,7 +63,8 @@ void json_in_print(struct buf *out, const json_t *v)
     switch (json_typeof(v)) {
     case JSON_OBJECT:
         json_add_open(out, '{');
-        json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+        json_object_foreach((json_t *)(uintptr_t)v, key, item)
+        {
             json_add_string(out, str_of(key)); /* keys hold no NUL: the parser refuses them */
             buf_addc(out, ':');
             json_in_print(out, item);
@@ -72,8 +73,7 @@ void json_in_print(struct buf *out, const json_t *v)
         break;
     case JSON_ARRAY:
         json_add_open(out, '[');
-        json_array_foreach(v, i, item)
-            json_in_print(out, item);
+        json_array_foreach(v, i, item) json_in_print(out, item);
         json_add_close(out, ']');
         break;
     case JSON_STRING: json_add_string(out, json_in_str(v)); break;

@@ -45,7 +45,12 @@ void json_escape(struct buf *out, struct str s)
             return;
         unsigned char c = (unsigned char)s.ptr[n];
         char esc[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-        char two = c == '"' ? '"' : c == '\\' ? '\\' : c == '\n' ? 'n' : c == '\t' ? 't' : c == '\r' ? 'r' : 0;
+        char two = c == '"'    ? '"'
+                   : c == '\\' ? '\\'
+                   : c == '\n' ? 'n'
+                   : c == '\t' ? 't'
+                   : c == '\r' ? 'r'
+                               : 0;
         if (two)
             esc[1] = two;
         buf_add(out, esc, two ? 2 : 6);

@@ -181,7 +181,7 @@ def test_query_without_data_says_so(data):
 def test_progress_only_on_a_terminal(data, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
-    for i in range(1500):
+    for i in range(1000):
         (many / f"{i}.md").write_text(f"# Note {i}\n\ntext {i}\n")
     master, slave = pty.openpty()
     p = subprocess.Popen([str(BIN), "ingest", "--data", str(data), str(many)], stderr=slave, stdout=subprocess.PIPE,
@@ -202,7 +202,7 @@ def test_progress_only_on_a_terminal(data, tmp_path):
             break
     out, _ = p.communicate(timeout=30)
     os.close(master)
-    assert p.returncode == 0 and b"added 1500" in out
+    assert p.returncode == 0 and b"added 1000" in out
     assert b"ingest [" in seen or float(re.search(rb"([\d.]+) s\)", out).group(1)) < 1.3
     assert ragd("ingest", "--data", data, many).err == ""
 

@@ -41,7 +41,8 @@ static void fuzz_documents(struct str body, struct arena *a)
             continue;
         struct str again;
         RAG_ASSERT(d[i].text.len && utf8_valid(d[i].text));
-        RAG_ASSERT(metadata_from_text(d[i].metadata_json, a, &again, NULL) == RAG_OK); /* what we print we take */
+        RAG_ASSERT(metadata_from_text(d[i].metadata_json, a, &again, NULL) ==
+                   RAG_OK); /* what we print we take */
     }
 }
 
@@ -60,7 +61,8 @@ static void fuzz_multipart(struct str body, struct arena *a)
     rag_code rc = multipart_parse(type, rest, a, &p, &n, &err);
     check_message(rc, &err);
     for (uint32_t i = 0; i < n && !rc; i++)
-        RAG_ASSERT(p[i].name.len && p[i].value.ptr >= rest.ptr && p[i].value.ptr + p[i].value.len <= rest.ptr + rest.len);
+        RAG_ASSERT(p[i].name.len && p[i].value.ptr >= rest.ptr &&
+                   p[i].value.ptr + p[i].value.len <= rest.ptr + rest.len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

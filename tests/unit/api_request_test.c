@@ -23,8 +23,10 @@ TEST(query_takes_its_fields_and_defaults)
     CHECK_STR(q.collection, "default");
     CHECK_EQ(q.top_k, 5);
     CHECK(!listing && !q.stream && !q.explain && q.filter.n == 0);
-    CHECK_OK(query("{\"query\":\"a\\tb\",\"collection\":\"c\",\"user_id\":\"u\",\"top_k\":100,\"min_score\":0.5,\"stream\":true,"
-                   "\"explain\":true,\"cache\":null,\"filters\":null}", false, &q, &listing));
+    CHECK_OK(query(
+        "{\"query\":\"a\\tb\",\"collection\":\"c\",\"user_id\":\"u\",\"top_k\":100,\"min_score\":0.5,\"stream\":true,"
+        "\"explain\":true,\"cache\":null,\"filters\":null}",
+        false, &q, &listing));
     CHECK_STR(q.collection, "c");
     CHECK_STR(q.user_id, "u");
     CHECK_EQ(q.top_k, 100);
@@ -75,7 +77,8 @@ TEST(query_names_the_field_that_is_wrong)
         CHECK_EQ(query(cases[i].body, false, &q, &listing), cases[i].rc);
         CHECK_STR(str_of(err.param), cases[i].param);
     }
-    CHECK_EQ(query("{\"query\":\"a\",\"stream\":true}", true, &q, &listing), RAG_EINVAL); /* search does not stream */
+    CHECK_EQ(query("{\"query\":\"a\",\"stream\":true}", true, &q, &listing),
+             RAG_EINVAL); /* search does not stream */
     char big[9000];
     memset(big, 'a', sizeof big);
     memcpy(big, "{\"query\":\"", 10);
@@ -88,8 +91,10 @@ TEST(filters_become_clauses)
 {
     struct query q;
     bool listing;
-    CHECK_OK(query("{\"query\":\"a\",\"filters\":{\"region\":[\"bj\",\"sh\"],\"fee\":{\"gte\":100,\"lt\":2.5e3},\"vip\":true,"
-                   "\"old\":{\"exists\":false},\"new\":{\"exists\":true},\"s\":{\"ne\":\"x\"}}}", false, &q, &listing));
+    CHECK_OK(query(
+        "{\"query\":\"a\",\"filters\":{\"region\":[\"bj\",\"sh\"],\"fee\":{\"gte\":100,\"lt\":2.5e3},\"vip\":true,"
+        "\"old\":{\"exists\":false},\"new\":{\"exists\":true},\"s\":{\"ne\":\"x\"}}}",
+        false, &q, &listing));
     const struct filter_clause *c = q.filter.clauses;
     CHECK_EQ(q.filter.n, 7);
     CHECK(c[0].op == FILTER_ANY_OF && c[0].n_values == 2);
@@ -120,25 +125,36 @@ TEST(documents_come_alone_or_in_a_batch)
     struct document_in *d;
     uint32_t n;
     bool batch;
-    CHECK_OK(documents_from_json(STR_LIT("{\"id\":\"a/1?#%\",\"text\":\"t\",\"metadata\":{\"k\":[1,\"x\",true],\"z\":null,\"f\":0.1}}"), 1000,
-                                 &arena, &d, &n, &batch, &err));
+    CHECK_OK(documents_from_json(
+        STR_LIT(
+            "{\"id\":\"a/1?#%\",\"text\":\"t\",\"metadata\":{\"k\":[1,\"x\",true],\"z\":null,\"f\":0.1}}"),
+        1000, &arena, &d, &n, &batch, &err));
     CHECK(!batch && n == 1);
     CHECK_STR(d[0].id, "a/1?#%");
     CHECK_STR(d[0].metadata_json, "{\"k\":[1,\"x\",true],\"f\":0.1}");
-    CHECK_OK(documents_from_json(STR_LIT("{\"documents\":[{\"text\":\"t\"},{\"id\":\"x\"},7,{\"text\":\"t\",\"metadata\":{\"a\":{}}}]}"), 1000,
-                                 &arena, &d, &n, &batch, &err));
+    CHECK_OK(documents_from_json(
+        STR_LIT(
+            "{\"documents\":[{\"text\":\"t\"},{\"id\":\"x\"},7,{\"text\":\"t\",\"metadata\":{\"a\":{}}}]}"),
+        1000, &arena, &d, &n, &batch, &err));
     CHECK(batch && n == 4);
     CHECK_OK(d[0].code);
     CHECK_EQ(d[1].code, RAG_EINVAL);
     CHECK_STR(str_of(d[1].err.param), "text");
     CHECK_EQ(d[2].code, RAG_EINVAL);
     CHECK_STR(str_of(d[3].err.param), "metadata.a");
-    CHECK_EQ(documents_from_json(STR_LIT("{\"documents\":[]}"), 1000, &arena, &d, &n, &batch, &err), RAG_EINVAL);
-    CHECK_EQ(documents_from_json(STR_LIT("{\"documents\":5}"), 1000, &arena, &d, &n, &batch, &err), RAG_EINVAL);
-    CHECK_EQ(documents_from_json(STR_LIT("{\"documents\":[{}],\"x\":1}"), 1000, &arena, &d, &n, &batch, &err), RAG_EINVAL);
-    CHECK_EQ(documents_from_json(STR_LIT("{\"text\":\"t\",\"id\":\"\"}"), 1000, &arena, &d, &n, &batch, &err), RAG_EINVAL);
-    CHECK_EQ(documents_from_json(STR_LIT("{\"text\":\"t\",\"id\":\"a\\nb\"}"), 1000, &arena, &d, &n, &batch, &err), RAG_EINVAL);
-    CHECK_EQ(documents_from_json(STR_LIT("{\"text\":\" \"}"), 1000, &arena, &d, &n, &batch, &err), RAG_EINVAL);
+    CHECK_EQ(documents_from_json(STR_LIT("{\"documents\":[]}"), 1000, &arena, &d, &n, &batch, &err),
+             RAG_EINVAL);
+    CHECK_EQ(documents_from_json(STR_LIT("{\"documents\":5}"), 1000, &arena, &d, &n, &batch, &err),
+             RAG_EINVAL);
+    CHECK_EQ(documents_from_json(STR_LIT("{\"documents\":[{}],\"x\":1}"), 1000, &arena, &d, &n, &batch, &err),
+             RAG_EINVAL);
+    CHECK_EQ(documents_from_json(STR_LIT("{\"text\":\"t\",\"id\":\"\"}"), 1000, &arena, &d, &n, &batch, &err),
+             RAG_EINVAL);
+    CHECK_EQ(
+        documents_from_json(STR_LIT("{\"text\":\"t\",\"id\":\"a\\nb\"}"), 1000, &arena, &d, &n, &batch, &err),
+        RAG_EINVAL);
+    CHECK_EQ(documents_from_json(STR_LIT("{\"text\":\" \"}"), 1000, &arena, &d, &n, &batch, &err),
+             RAG_EINVAL);
     arena_clear(&arena);
 }
 
@@ -162,7 +178,8 @@ TEST(query_survives_each_failed_allocation)
         struct query q;
         bool listing;
         fault_arm_alloc(nth);
-        rag_code rc = query_from_json(STR_LIT("{\"query\":\"a\",\"filters\":{\"a\":[1,2],\"b\":{\"gt\":1}}}"), 1000, false, &a, &q, &listing, &err);
+        rag_code rc = query_from_json(STR_LIT("{\"query\":\"a\",\"filters\":{\"a\":[1,2],\"b\":{\"gt\":1}}}"),
+                                      1000, false, &a, &q, &listing, &err);
         fired = fault_disarm();
         CHECK_EQ(rc, fired ? RAG_ENOMEM : RAG_OK);
         arena_clear(&a);
@@ -176,12 +193,14 @@ static rag_code multipart(const char *type, struct str body, struct multipart_pa
 
 TEST(multipart_gives_the_bytes_of_each_part)
 {
-    static const char body[] = "preamble\r\n--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a \\\"b;c.csv\"\r\n"
-                               "Content-Type: text/csv\r\n\r\na,b\r\n--X\r\n1,2\r\n\r\n--XX\r\ncontent-disposition: form-data; name=id\r\n\r\n"
-                               "\r\n--XX--\r\nepilogue";
+    static const char body[] =
+        "preamble\r\n--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a \\\"b;c.csv\"\r\n"
+        "Content-Type: text/csv\r\n\r\na,b\r\n--X\r\n1,2\r\n\r\n--XX\r\ncontent-disposition: form-data; name=id\r\n\r\n"
+        "\r\n--XX--\r\nepilogue";
     struct multipart_part *p;
     uint32_t n;
-    CHECK_OK(multipart("multipart/form-data; charset=utf-8; boundary=\"XX\"", str_make(body, sizeof body - 1), &p, &n));
+    CHECK_OK(multipart("multipart/form-data; charset=utf-8; boundary=\"XX\"", str_make(body, sizeof body - 1),
+                       &p, &n));
     CHECK_EQ(n, 2);
     CHECK_STR(p[0].name, "file");
     CHECK_STR(p[0].filename, "a \"b;c.csv");
@@ -189,11 +208,14 @@ TEST(multipart_gives_the_bytes_of_each_part)
     CHECK_STR(p[1].name, "id");
     CHECK_STR(p[1].value, "");
     CHECK(p[1].filename.ptr == NULL);
-    for (size_t cut = 0; cut < sizeof body - 13; cut++) /* every cut before the end mark is an error, none a crash */
+    for (size_t cut = 0; cut < sizeof body - 13;
+         cut++) /* every cut before the end mark is an error, none a crash */
         CHECK_EQ(multipart("multipart/form-data; boundary=XX", str_make(body, cut), &p, &n), RAG_EINVAL);
     CHECK_EQ(multipart("multipart/form-data", str_of(body), &p, &n), RAG_EINVAL);
     CHECK_EQ(multipart("multipart/form-data; boundary=", str_of(body), &p, &n), RAG_EINVAL);
     CHECK_EQ(multipart("multipart/form-data; boundary=YY", str_of(body), &p, &n), RAG_EINVAL);
-    CHECK_EQ(multipart("multipart/form-data; boundary=XX", STR_LIT("--XX\r\nContent-Disposition: form-data\r\n\r\n\r\n--XX--"), &p, &n), RAG_EINVAL);
+    CHECK_EQ(multipart("multipart/form-data; boundary=XX",
+                       STR_LIT("--XX\r\nContent-Disposition: form-data\r\n\r\n\r\n--XX--"), &p, &n),
+             RAG_EINVAL);
     arena_clear(&arena);
 }

@@ -18,20 +18,26 @@ struct world {
     struct pipeline pipeline;
     struct api_options opt;
     struct api *api;
+    int64_t mem_before;
 };
 
 static void world_open(struct world *w)
 {
     *w = (struct world){.dir = "/tmp/ragd-api-test-XXXXXX"};
+    w->mem_before = mem_in_use(MEM_API);
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_OFF);
     CHECK(mkdtemp(w->dir) != NULL);
     CHECK_OK(analyzer_new(NULL, 0, &w->analyzer, NULL));
-    struct knowledge_options ko = {.dir = w->dir, .chunker = {.size_tokens = 200, .overlap_tokens = 20}, .analyzer = w->analyzer,
+    struct knowledge_options ko = {.dir = w->dir,
+                                   .chunker = {.size_tokens = 200, .overlap_tokens = 20},
+                                   .analyzer = w->analyzer,
                                    .wait_ready = true};
     CHECK_OK(knowledge_open(&ko, &w->knowledge, NULL));
-    w->pipeline = (struct pipeline){.knowledge = w->knowledge, .analyzer = w->analyzer, .profile = profile_balanced};
-    w->opt = (struct api_options){.host = "127.0.0.1", .pipeline = &w->pipeline, .version = "test", .io_threads = 2};
+    w->pipeline =
+        (struct pipeline){.knowledge = w->knowledge, .analyzer = w->analyzer, .profile = profile_balanced};
+    w->opt = (struct api_options){
+        .host = "127.0.0.1", .pipeline = &w->pipeline, .version = "test", .io_threads = 2};
 }
 
 static void world_start(struct world *w)
@@ -49,12 +55,13 @@ static void world_close(struct world *w)
     char cmd[96];
     snprintf(cmd, sizeof cmd, "rm -rf %s", w->dir);
     CHECK_EQ(system(cmd), 0);
-    CHECK_EQ(mem_in_use(MEM_API), 0);
+    CHECK_EQ(mem_in_use(MEM_API), w->mem_before);
 }
 
 static int dial(uint16_t port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct timeval t = {.tv_sec = 20};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
@@ -84,8 +91,8 @@ static void read_reply(int fd, struct reply *r)
 }
 
 /* One request on a connection of its own. `headers`: lines with \r\n, or "". */
-static void ask_bytes(const struct world *w, const char *method, const char *path, const char *headers, struct str body,
-                      struct reply *r)
+static void ask_bytes(const struct world *w, const char *method, const char *path, const char *headers,
+                      struct str body, struct reply *r)
 {
     struct buf b;
     buf_init(&b, MEM_MISC);
@@ -109,7 +116,8 @@ static void ask_bytes(const struct world *w, const char *method, const char *pat
 }
 
 #define JSON "Content-Type: application/json\r\n"
-static int ask(const struct world *w, const char *method, const char *path, const char *headers, const char *body, struct reply *r)
+static int ask(const struct world *w, const char *method, const char *path, const char *headers,
+               const char *body, struct reply *r)
 {
     ask_bytes(w, method, path, headers, str_of(body), r);
     return r->status;
@@ -125,6 +133,22 @@ static void check_has(const struct reply *r, const char *part)
 
 #define DOCS "/v1/collections/default/documents"
 
+/* Other documents around the one that is asked for: a word of every chunk says nothing. */
+static void add_fillers(const struct world *w)
+{
+    static struct reply r;
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    buf_addz(&b, "{\"documents\":[");
+    for (int i = 0; i < 40; i++)
+        buf_addf(&b, "%s{\"id\":\"f%d\",\"text\":\"The weather of day %d was fine. 第%d天下雨。\"}",
+                 i ? "," : "", i, i, i);
+    buf_addz(&b, "]}");
+    buf_addc(&b, 0);
+    CHECK_EQ(ask(w, "POST", DOCS, JSON, b.ptr, &r), 200);
+    buf_clear(&b);
+}
+
 TEST(a_document_is_written_found_cited_and_deleted)
 {
     static struct world w;
@@ -134,17 +158,30 @@ TEST(a_document_is_written_found_cited_and_deleted)
     const char *id = DOCS "/%E8%B4%B9%2F1%3F%23%25";
     CHECK_EQ(ask(&w, "POST", "/v1/query", JSON, "{\"query\":\"年费\"}", &r), 200);
     check_has(&r, "\"found\":false");
-    CHECK_EQ(ask(&w, "POST", DOCS, JSON, "{\"id\":\"费/1?#%\",\"title\":\"白金卡\",\"text\":\"白金卡的年费是3600元。\",\"metadata\":{\"region\":\"bj\"}}", &r), 201);
+    add_fillers(&w);
+    CHECK_EQ(
+        ask(&w, "POST", DOCS, JSON,
+            "{\"id\":\"费/1?#%\",\"title\":\"白金卡\",\"text\":\"白金卡的年费是3600元。\",\"metadata\":{\"region\":\"bj\"}}",
+            &r),
+        201);
     check_has(&r, "{\"id\":\"费/1?#%\",\"version\":1,\"status\":\"added\",\"chunks\":1}");
-    CHECK_EQ(ask(&w, "POST", DOCS, JSON, "{\"id\":\"费/1?#%\",\"title\":\"白金卡\",\"text\":\"白金卡的年费是3600元。\",\"metadata\":{\"region\":\"bj\"}}", &r), 200);
+    CHECK_EQ(
+        ask(&w, "POST", DOCS, JSON,
+            "{\"id\":\"费/1?#%\",\"title\":\"白金卡\",\"text\":\"白金卡的年费是3600元。\",\"metadata\":{\"region\":\"bj\"}}",
+            &r),
+        200);
     check_has(&r, "\"status\":\"unchanged\"");
-    CHECK_EQ(ask(&w, "POST", "/v1/query", JSON, "{\"query\":\"白金卡年费多少？\",\"explain\":true}", &r), 200);
+    CHECK_EQ(ask(&w, "POST", "/v1/query", JSON, "{\"query\":\"白金卡年费多少？\",\"explain\":true}", &r),
+             200);
     check_has(&r, "\"found\":true");
     check_has(&r, "3600元");
-    check_has(&r, "\"n\":1,\"document_id\":\"费/1?#%\",\"version\":1,\"chunk_id\":\"费/1?#%#0\",\"title\":\"白金卡\",\"heading_path\":[]");
+    check_has(
+        &r,
+        "\"n\":1,\"document_id\":\"费/1?#%\",\"version\":1,\"chunk_id\":\"费/1?#%#0\",\"title\":\"白金卡\",\"heading_path\":[]");
     check_has(&r, "\"timings_ms\":{\"total\":");
     check_has(&r, "\"explain\":{\"analysis\":");
-    CHECK_EQ(ask(&w, "POST", "/v1/search", JSON, "{\"query\":\"年费\",\"filters\":{\"region\":\"sh\"}}", &r), 200);
+    CHECK_EQ(ask(&w, "POST", "/v1/search", JSON, "{\"query\":\"年费\",\"filters\":{\"region\":\"sh\"}}", &r),
+             200);
     check_has(&r, "\"hits\":[]");
     CHECK_EQ(ask(&w, "POST", "/v1/search", JSON, "{\"filters\":{\"region\":\"bj\"}}", &r), 200);
     check_has(&r, "\"text\":\"白金卡的年费是3600元。\"");
@@ -152,11 +189,17 @@ TEST(a_document_is_written_found_cited_and_deleted)
     check_has(&r, "\"text\":\"白金卡的年费是3600元。\"");
     CHECK_EQ(ask(&w, "POST", DOCS, JSON, "{\"id\":\"费/1?#%\",\"text\":\"年费是5000元。\"}", &r), 200);
     check_has(&r, "\"version\":2,\"status\":\"updated\"");
-    CHECK_EQ(ask(&w, "GET", "/v1/collections/default/documents/%E8%B4%B9%2F1%3F%23%25/versions", "", NULL, &r), 200);
+    CHECK_EQ(
+        ask(&w, "GET", "/v1/collections/default/documents/%E8%B4%B9%2F1%3F%23%25/versions", "", NULL, &r),
+        200);
     check_has(&r, "\"versions\":[{\"id\":\"费/1?#%\",\"version\":2");
-    CHECK_EQ(ask(&w, "GET", "/v1/collections/default/documents/%E8%B4%B9%2F1%3F%23%25?version=1", "", NULL, &r), 200);
+    CHECK_EQ(
+        ask(&w, "GET", "/v1/collections/default/documents/%E8%B4%B9%2F1%3F%23%25?version=1", "", NULL, &r),
+        200);
     check_has(&r, "3600元");
-    CHECK_EQ(ask(&w, "GET", "/v1/collections/default/documents/%E8%B4%B9%2F1%3F%23%25?version=9", "", NULL, &r), 404);
+    CHECK_EQ(
+        ask(&w, "GET", "/v1/collections/default/documents/%E8%B4%B9%2F1%3F%23%25?version=9", "", NULL, &r),
+        404);
     CHECK_EQ(ask(&w, "DELETE", id, "", NULL, &r), 200);
     CHECK_EQ(ask(&w, "DELETE", id, "", NULL, &r), 404);
     CHECK_EQ(ask(&w, "GET", id, "", NULL, &r), 404);
@@ -171,10 +214,15 @@ TEST(batches_report_each_document_and_lists_have_pages)
     world_start(&w);
     CHECK_EQ(ask(&w, "PUT", "/v1/collections/faq", JSON, "{\"settings\":{\"lang\":\"zh\"}}", &r), 201);
     CHECK_EQ(ask(&w, "PUT", "/v1/collections/faq", "", NULL, &r), 200);
-    CHECK_EQ(ask(&w, "POST", "/v1/collections/faq/documents", JSON,
-                 "{\"documents\":[{\"id\":\"a\",\"text\":\"one\",\"metadata\":{\"k\":1}},{\"id\":\"b\"},{\"id\":\"c\",\"text\":\"three\"},"
-                 "{\"id\":\"d\",\"text\":\"x\",\"format\":\"exe\"}]}", &r), 200);
-    check_has(&r, "{\"id\":\"a\",\"version\":1,\"status\":\"added\",\"chunks\":1},{\"id\":\"b\",\"status\":\"failed\",\"error\":{");
+    CHECK_EQ(
+        ask(&w, "POST", "/v1/collections/faq/documents", JSON,
+            "{\"documents\":[{\"id\":\"a\",\"text\":\"one\",\"metadata\":{\"k\":1}},{\"id\":\"b\"},{\"id\":\"c\",\"text\":\"three\"},"
+            "{\"id\":\"d\",\"text\":\"x\",\"format\":\"exe\"}]}",
+            &r),
+        200);
+    check_has(
+        &r,
+        "{\"id\":\"a\",\"version\":1,\"status\":\"added\",\"chunks\":1},{\"id\":\"b\",\"status\":\"failed\",\"error\":{");
     check_has(&r, "\"added\":2,\"updated\":0,\"unchanged\":0,\"failed\":2");
     CHECK_EQ(ask(&w, "GET", "/v1/collections/faq/documents?limit=1", "", NULL, &r), 200);
     check_has(&r, "\"id\":\"a\"");
@@ -185,13 +233,16 @@ TEST(batches_report_each_document_and_lists_have_pages)
     CHECK_EQ(ask(&w, "GET", "/v1/collections", "", NULL, &r), 200);
     check_has(&r, "{\"name\":\"faq\",\"documents\":2,\"chunks\":2");
     CHECK_EQ(ask(&w, "DELETE", "/v1/collections/faq/documents", JSON, "{\"filters\":{}}", &r), 400);
-    CHECK_EQ(ask(&w, "DELETE", "/v1/collections/faq/documents", JSON, "{\"filters\":{\"k\":{\"gte\":1}}}", &r), 200);
+    CHECK_EQ(
+        ask(&w, "DELETE", "/v1/collections/faq/documents", JSON, "{\"filters\":{\"k\":{\"gte\":1}}}", &r),
+        200);
     check_has(&r, "{\"deleted\":1}");
     CHECK_EQ(ask(&w, "DELETE", "/v1/collections/faq", "", NULL, &r), 200);
     CHECK_EQ(ask(&w, "DELETE", "/v1/collections/faq", "", NULL, &r), 404);
     CHECK_EQ(ask(&w, "DELETE", "/v1/collections/default", "", NULL, &r), 409);
-    static const char part[] = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"说明.txt\"\r\n\r\nSilver card, no fee.\r\n"
-                               "--B\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"k\":2}\r\n--B--\r\n";
+    static const char part[] =
+        "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"说明.txt\"\r\n\r\nSilver card, no fee.\r\n"
+        "--B\r\nContent-Disposition: form-data; name=\"metadata\"\r\n\r\n{\"k\":2}\r\n--B--\r\n";
     CHECK_EQ(ask(&w, "POST", DOCS, "Content-Type: multipart/form-data; boundary=B\r\n", part, &r), 201);
     CHECK_EQ(ask(&w, "POST", "/v1/search", JSON, "{\"query\":\"silver\"}", &r), 200);
     check_has(&r, "\"source\":\"说明.txt\",\"metadata\":{\"k\":2}");
@@ -204,10 +255,15 @@ TEST(a_stream_has_context_tokens_and_done)
     static struct reply r;
     world_open(&w);
     world_start(&w);
-    CHECK_EQ(ask(&w, "POST", DOCS, JSON, "{\"id\":\"x\",\"text\":\"The silver card costs nothing.\"}", &r), 201);
+    add_fillers(&w);
+    CHECK_EQ(ask(&w, "POST", DOCS, JSON, "{\"id\":\"x\",\"text\":\"The silver card costs nothing.\"}", &r),
+             201);
     for (int by_accept = 0; by_accept < 2; by_accept++) {
-        CHECK_EQ(ask(&w, "POST", "/v1/query", by_accept ? JSON "Accept: text/event-stream\r\n" : JSON,
-                     by_accept ? "{\"query\":\"silver card\"}" : "{\"query\":\"silver card\",\"stream\":true}", &r), 200);
+        CHECK_EQ(
+            ask(&w, "POST", "/v1/query", by_accept ? JSON "Accept: text/event-stream\r\n" : JSON,
+                by_accept ? "{\"query\":\"silver card\"}" : "{\"query\":\"silver card\",\"stream\":true}",
+                &r),
+            200);
         check_has(&r, "Content-Type: text/event-stream");
         check_has(&r, "\r\n\r\nevent: context\ndata: {\"contexts\":[{\"document_id\":\"x\"");
         check_has(&r, "\n\nevent: token\ndata: {\"text\":\"");
@@ -230,10 +286,14 @@ TEST(bad_input_has_the_right_status_and_the_server_goes_on)
         {400, "POST", "/v1/query", JSON, "{\"query\":\"a\",\"query\":\"b\"}", "duplicate"},
         {400, "POST", "/v1/query", JSON, "{\"query\":\"a\"} x", ""},
         {400, "POST", "/v1/query", JSON, "{\"query\":\"a\",\"cache\":true}", "\"param\":\"cache\""},
-        {400, "POST", "/v1/query", JSON, "{\"query\":\"a\",\"filters\":{\"x\":{\"~\":1}}}", "\"param\":\"filters.x\""},
-        {404, "POST", "/v1/query", JSON, "{\"query\":\"a\",\"collection\":\"../etc\"}", "\"code\":\"collection_not_found\""},
-        {415, "POST", "/v1/query", "Content-Type: text/plain\r\n", "{\"query\":\"a\"}", "\"param\":\"Content-Type\""},
-        {415, "POST", "/v1/query", "Content-Type: application/json; charset=gbk\r\n", "{\"query\":\"a\"}", ""},
+        {400, "POST", "/v1/query", JSON, "{\"query\":\"a\",\"filters\":{\"x\":{\"~\":1}}}",
+         "\"param\":\"filters.x\""},
+        {404, "POST", "/v1/query", JSON, "{\"query\":\"a\",\"collection\":\"../etc\"}",
+         "\"code\":\"collection_not_found\""},
+        {415, "POST", "/v1/query", "Content-Type: text/plain\r\n", "{\"query\":\"a\"}",
+         "\"param\":\"Content-Type\""},
+        {415, "POST", "/v1/query", "Content-Type: application/json; charset=gbk\r\n", "{\"query\":\"a\"}",
+         ""},
         {400, "PUT", "/v1/collections/..%2f..%2fetc", "", NULL, "\"param\":\"collection\""},
         {400, "GET", "/v1/collections/%ff", "", NULL, "bad_path"},
         {400, "GET", "/v1/collections/a%00b", "", NULL, "bad_path"},
@@ -243,7 +303,8 @@ TEST(bad_input_has_the_right_status_and_the_server_goes_on)
         {404, "POST", "/v1/collections/nope/documents", JSON, "{\"text\":\"a\"}", "collection_not_found"},
         {400, "POST", DOCS, JSON, "{\"text\":\"\"}", "\"param\":\"text\""},
         {400, "POST", DOCS, JSON, "{\"id\":\"a\\u0001\",\"text\":\"x\"}", "\"param\":\"id\""},
-        {400, "POST", DOCS, "Content-Type: multipart/form-data; boundary=B\r\n", "--B\r\nbroken", "multipart"},
+        {400, "POST", DOCS, "Content-Type: multipart/form-data; boundary=B\r\n", "--B\r\nbroken",
+         "multipart"},
         {415, "POST", DOCS, JSON, "{\"text\":\"x\",\"format\":\"exe\"}", "\"param\":\"format\""},
         {404, "GET", "/nope", "", NULL, "unknown_route"},
         {404, "GET", "/health/", "", NULL, ""},
@@ -288,7 +349,11 @@ TEST(keys_have_scopes_collections_and_rates)
 {
     static const char *const only[] = {"faq"};
     static const struct api_key keys[] = {
-        {.name = "reader", .secret = "r-secret", .scopes = SCOPE_QUERY, .collections = only, .n_collections = 1},
+        {.name = "reader",
+         .secret = "r-secret",
+         .scopes = SCOPE_QUERY,
+         .collections = only,
+         .n_collections = 1},
         {.name = "slow", .secret = "s-secret", .scopes = SCOPE_QUERY | SCOPE_INGEST, .rate_per_s = 0.01},
         {.name = "root", .secret = "a-secret", .scopes = SCOPE_ADMIN},
     };
@@ -308,7 +373,9 @@ TEST(keys_have_scopes_collections_and_rates)
     CHECK_EQ(ask(&w, "POST", "/v1/query", JSON "X-API-Key: r-secret\r\n", q, &r), 403);
     check_has(&r, "collection_forbidden");
     CHECK_EQ(ask(&w, "POST", "/v1/query", JSON "Authorization: bearer r-secret\r\n", faq, &r), 200);
-    CHECK_EQ(ask(&w, "POST", "/v1/collections/faq/documents", JSON "X-API-Key: r-secret\r\n", "{\"text\":\"a\"}", &r), 403);
+    CHECK_EQ(ask(&w, "POST", "/v1/collections/faq/documents", JSON "X-API-Key: r-secret\r\n",
+                 "{\"text\":\"a\"}", &r),
+             403);
     check_has(&r, "scope_missing");
     CHECK_EQ(ask(&w, "GET", "/v1/collections", "X-API-Key: r-secret\r\n", NULL, &r), 200);
     CHECK(strstr(r.text, "\"faq\"") && !strstr(r.text, "\"default\""));
@@ -320,7 +387,8 @@ TEST(keys_have_scopes_collections_and_rates)
     CHECK_EQ(ask(&w, "POST", "/v1/query", JSON "X-API-Key: s-secret\r\n", q, &r), 429);
     check_has(&r, "Retry-After: ");
     check_has(&r, "\"type\":\"rate_limit_error\"");
-    CHECK_EQ(ask(&w, "GET", "/health/ready", "Host: rag.example\r\n", NULL, &r), 200); /* with keys any name is fine */
+    CHECK_EQ(ask(&w, "GET", "/health/ready", "Host: rag.example\r\n", NULL, &r),
+             200); /* with keys any name is fine */
     CHECK_EQ(ask(&w, "GET", "/metrics", "", NULL, &r), 200);
     CHECK_EQ(ask(&w, "GET", "/", "", NULL, &r), 200);
     check_has(&r, "Content-Security-Policy: default-src 'none'");
@@ -336,12 +404,16 @@ TEST(cors_and_trace_headers_are_answered)
     w.opt.cors_origins = origins;
     w.opt.n_cors_origins = 1;
     world_start(&w);
-    CHECK_EQ(ask(&w, "OPTIONS", "/v1/query", "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n", NULL, &r), 204);
+    CHECK_EQ(ask(&w, "OPTIONS", "/v1/query",
+                 "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n", NULL, &r),
+             204);
     check_has(&r, "Access-Control-Allow-Origin: https://app.example");
     check_has(&r, "Access-Control-Allow-Headers: Authorization");
     CHECK_EQ(ask(&w, "GET", "/health/live",
                  "Origin: https://app.example\r\nX-Request-Id: my-id.1\r\n"
-                 "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n", NULL, &r), 200);
+                 "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
+                 NULL, &r),
+             200);
     check_has(&r, "Access-Control-Expose-Headers: X-Request-Id");
     check_has(&r, "X-Request-Id: my-id.1\r\n");
     check_has(&r, "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n");
@@ -436,7 +508,8 @@ static void *client_run(void *arg)
     for (int i = 0; i < c->n; i++) {
         char body[128];
         snprintf(body, sizeof body, "{\"id\":\"d%d\",\"text\":\"silver card number %d\"}", i % 7, i);
-        int s = c->writes ? ask(c->w, "POST", DOCS, JSON, body, r) : ask(c->w, "POST", "/v1/query", JSON, "{\"query\":\"silver card\"}", r);
+        int s = c->writes ? ask(c->w, "POST", DOCS, JSON, body, r)
+                          : ask(c->w, "POST", "/v1/query", JSON, "{\"query\":\"silver card\"}", r);
         c->ok += s == 200 || s == 201;
     }
     free(r);
@@ -484,7 +557,8 @@ TEST(stop_finishes_what_is_in_flight)
     world_start(&w);
     uint16_t port = api_port(w.api);
     int fd = dial(port), idle = dial(port);
-    int n = snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%sContent-Length: %zu\r\n\r\n%.10s", DOCS, JSON,
+    int n = snprintf(head, sizeof head,
+                     "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%sContent-Length: %zu\r\n\r\n%.10s", DOCS, JSON,
                      sizeof body - 1, body);
     CHECK_EQ(write(fd, head, (size_t)n), n);
     bool there = false;

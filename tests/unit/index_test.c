@@ -280,11 +280,184 @@ TEST(manifest_reads_back_and_refuses_paths)
     CHECK_EQ(n.next_file, 12);
     CHECK_EQ(n.entries.len, sizeof e);
     const char *bad[] = {"", "{}", "{\"ragd_manifest\":1,\"next_file\":1,\"segments\":[{\"collection\":1,\"file\":\"../x.seg\"}]}",
-                         "{\"ragd_manifest\":1,\"next_file\":0,\"segments\":[]}"};
-    for (size_t i = 0; i < 4; i++)
+                         "{\"ragd_manifest\":1,\"next_file\":0,\"segments\":[]}",
+                         "{\"ragd_manifest\":1,\"next_file\":9223372036854775807,\"segments\":[]}"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK_EQ(manifest_parse(str_of(bad[i]), &n, &err), RAG_ECORRUPT);
     CHECK_EQ(manifest_parse(STR_LIT("{\"ragd_manifest\":2,\"next_file\":1,\"segments\":[]}"), &n, &err), RAG_EVERSION);
     manifest_clear(&m);
     manifest_clear(&n);
     buf_clear(&b);
+}
+
+/* Texts of many lengths: the buffers' sizes are then no multiples of eight, and padding may be what fails. */
+TEST(sealing_survives_each_failed_allocation_at_any_length)
+{
+    struct term_list l;
+    char text[4000];
+    memset(text, 'x', sizeof text);
+    terms_of("a bb ccc", &l);
+    for (size_t n = 3001; n < 3017; n++) {
+        bool fired = true;
+        for (unsigned nth = 1; fired; nth++) {
+            struct segment_builder *b;
+            struct segment *s = NULL;
+            CHECK_OK(segment_builder_new(1, &b));
+            CHECK_OK(segment_builder_doc(b, &(struct segment_doc_in){.id = str_make(text, n % 17 + 1)}));
+            CHECK_OK(segment_builder_chunk(b, &(struct segment_chunk_in){.text = str_make(text, n), .terms = &l, .length = 3}));
+            fault_arm_alloc(nth);
+            rag_code rc = segment_builder_finish(b, &s);
+            fired = fault_disarm();
+            CHECK((rc == RAG_OK) == (s != NULL));
+            segment_unref(s);
+            segment_builder_free(b);
+        }
+    }
+    term_list_clear(&l);
+}
+
+TEST(bad_metadata_is_refused_and_leaves_the_builder_as_it_was)
+{
+    struct segment_builder *b;
+    struct arena a = {0};
+    struct bm25_result r;
+    const char *bad[] = {"[1,2]", "{\"a\":1e999}", "{\"a\":", "{\"a\":123456789012345678901234567890}", "null"};
+    CHECK_OK(segment_builder_new(42, &b));
+    add_doc(b, 1, "a", "{\"k\":1}", CHUNKS("red apple"));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK_EQ(segment_builder_doc(b, &(struct segment_doc_in){.id = STR_LIT("bad"), .metadata_json = str_of(bad[i]), .seq = 9}),
+                 RAG_EFORMAT);
+    add_doc(b, 2, "b", "{\"k\":2}", CHUNKS("green apple"));
+    struct segment *s = finish(b);
+    CHECK_EQ(segment_n_docs(s), 2);
+    CHECK_EQ(segment_find_seq(s, 9), UINT32_MAX);
+    struct segment_list *l = list_of(&s, 1);
+    CHECK_EQ(search(l, "apple", NULL, 9, &a, &r), 2);
+    arena_clear(&a);
+    list_free(l);
+    segment_unref(s);
+}
+
+/* ragd writes no such documents, but a file or a database from elsewhere may hold them. */
+TEST(documents_without_chunks_do_not_confuse_the_counts)
+{
+    struct segment_builder *b;
+    CHECK_OK(segment_builder_new(42, &b));
+    add_doc(b, 1, "none", "{}", CHUNKS(NULL));
+    add_doc(b, 2, "some", "{}", CHUNKS("red", "green"));
+    add_doc(b, 3, "last", "{}", CHUNKS(NULL));
+    struct segment *s = finish(b);
+    struct segment_list *l = list_of(&s, 1), *next;
+    CHECK_EQ(l->n_docs, 1);
+    CHECK_OK(list_edit(l, &(struct list_change){.dead = (int64_t[]){1, 3, 1}, .n_dead = 3}, &next));
+    CHECK_EQ(next->n_docs, 1);
+    CHECK_EQ(next->n_chunks, 2);
+    list_free(next);
+    CHECK_OK(list_edit(l, &(struct list_change){.dead = (int64_t[]){2, 2, 1}, .n_dead = 3}, &next));
+    CHECK_EQ(next->n, 0);
+    list_free(next);
+    list_free(l);
+    segment_unref(s);
+}
+
+static uint32_t next_random(uint32_t *x)
+{
+    *x = *x * 1664525 + 1013904223;
+    return *x >> 8;
+}
+
+/* The k best of several segments with dead documents are the first k of everything in order; ties by place. */
+TEST(the_k_best_are_the_head_of_the_full_ranking)
+{
+    struct segment *s[5];
+    uint32_t x = 12345;
+    int64_t dead[40], seq = 1;
+    uint32_t n_dead = 0;
+    for (int i = 0; i < 5; i++) {
+        struct segment_builder *b;
+        CHECK_OK(segment_builder_new(42, &b));
+        for (int d = 0; d < 30; d++, seq++) {
+            char text[200] = "";
+            for (uint32_t w = 0, n = 1 + next_random(&x) % 9; w < n; w++)
+                snprintf(text + strlen(text), sizeof text - strlen(text), "w%u ", next_random(&x) % 12);
+            add_doc(b, seq, "d", "{}", CHUNKS(text, text)); /* the same chunk twice: ties */
+            if (next_random(&x) % 5 == 0 && n_dead < 40)
+                dead[n_dead++] = seq;
+        }
+        s[i] = finish(b);
+    }
+    struct segment_list *all = list_of(s, 5), *l;
+    CHECK_OK(list_edit(all, &(struct list_change){.dead = dead, .n_dead = n_dead}, &l));
+    struct arena a = {0};
+    for (int q = 0; q < 20; q++) {
+        char text[64];
+        struct bm25_result full, head;
+        snprintf(text, sizeof text, "w%u w%u w%u", next_random(&x) % 12, next_random(&x) % 12, next_random(&x) % 14);
+        search(l, text, NULL, 1000, &a, &full);
+        for (uint32_t i = 0; i < full.n; i++) {
+            struct chunk_view v;
+            CHECK(bitmap_get(l->e[full.hits[i].ref.entry].live, full.hits[i].ref.chunk));
+            segment_chunk(l->e[full.hits[i].ref.entry].segment, full.hits[i].ref.chunk, &v);
+            for (uint32_t d = 0; d < n_dead; d++)
+                CHECK(v.seq != dead[d]);
+            if (i && !(full.hits[i].score < full.hits[i - 1].score))
+                CHECK(full.hits[i].ref.entry > full.hits[i - 1].ref.entry ||
+                      (full.hits[i].ref.entry == full.hits[i - 1].ref.entry && full.hits[i].ref.chunk > full.hits[i - 1].ref.chunk));
+        }
+        for (uint32_t k = 0; k < 30; k += 7) {
+            search(l, text, NULL, k, &a, &head);
+            CHECK_EQ(head.n, k < full.n ? k : full.n);
+            for (uint32_t i = 0; i < head.n; i++)
+                CHECK(head.hits[i].ref.entry == full.hits[i].ref.entry && head.hits[i].ref.chunk == full.hits[i].ref.chunk);
+        }
+        arena_reset(&a);
+    }
+    arena_clear(&a);
+    list_free(all);
+    list_free(l);
+    for (int i = 0; i < 5; i++)
+        segment_unref(s[i]);
+}
+
+TEST(a_passed_deadline_cuts_between_segments_and_what_is_complete_is_no_timeout)
+{
+    struct segment *s[2] = {small_segment(), small_segment()};
+    struct segment_list *one = list_of(s, 1), *two = list_of(s, 2);
+    struct arena a = {0};
+    struct bm25_result r;
+    struct term_list t;
+    terms_of("apple", &t);
+    CHECK_OK(bm25_search(one, &t, &(struct filter){0}, (struct bm25_params){1.2F, .75F}, 9, 1, &a, &r));
+    CHECK_EQ(r.n, 2);
+    CHECK_EQ(bm25_search(two, &t, &(struct filter){0}, (struct bm25_params){1.2F, .75F}, 9, 1, &a, &r), RAG_ETIMEOUT);
+    CHECK_EQ(r.n, 2);
+    term_list_clear(&t);
+    arena_clear(&a);
+    list_free(one);
+    list_free(two);
+    segment_unref(s[0]);
+    segment_unref(s[1]);
+}
+
+TEST(list_edit_survives_each_failed_allocation)
+{
+    struct segment *s[2] = {small_segment(), small_segment()};
+    struct segment_list *l = list_of(s, 1), *next;
+    int64_t dead = 10, before = mem_in_use(MEM_INDEX);
+    bool fired = true;
+    for (unsigned nth = 1; fired; nth++) {
+        next = NULL;
+        fault_arm_alloc(nth);
+        rag_code rc = list_edit(l, &(struct list_change){.dead = &dead, .n_dead = 1, .add = s[1]}, &next);
+        fired = fault_disarm();
+        CHECK_EQ(rc, fired ? RAG_ENOMEM : RAG_OK);
+        if (!rc)
+            CHECK_EQ(next->n_docs, 4);
+        list_free(next);
+        CHECK_EQ(mem_in_use(MEM_INDEX), before);
+        CHECK_EQ(l->n_docs, 3);
+    }
+    list_free(l);
+    segment_unref(s[0]);
+    segment_unref(s[1]);
 }

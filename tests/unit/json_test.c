@@ -64,7 +64,9 @@ TEST(writer_puts_commas_where_they_are_due)
     json_add_key(&b, "t");
     json_add_time_ms(&b, 1767225600123);
     json_add_close(&b, '}');
-    CHECK_STR(buf_str(&b), "{\"a\":[0,18446744073709551615,\"{\",{},null],\"b\":true,\"c\":1,\"t\":\"2026-01-01T00:00:00.123Z\"}");
+    CHECK_STR(
+        buf_str(&b),
+        "{\"a\":[0,18446744073709551615,\"{\",{},null],\"b\":true,\"c\":1,\"t\":\"2026-01-01T00:00:00.123Z\"}");
     buf_clear(&b);
 }
 
@@ -74,8 +76,9 @@ TEST(numbers_print_short_and_right)
         double v;
         unsigned decimals;
         const char *want;
-    } fixed[] = {{0, 4, "0"}, {1, 4, "1"}, {0.5, 4, "0.5"}, {0.12345, 4, "0.1235"}, {-0.25, 2, "-0.25"}, {-0.0001, 2, "0"},
-                 {1e300, 3, "0"}, {(double)NAN, 3, "0"}, {12.999999, 3, "13"}, {3.01, 2, "3.01"}};
+    } fixed[] = {{0, 4, "0"},          {1, 4, "1"},       {0.5, 4, "0.5"}, {0.12345, 4, "0.1235"},
+                 {-0.25, 2, "-0.25"},  {-0.0001, 2, "0"}, {1e300, 3, "0"}, {(double)NAN, 3, "0"},
+                 {12.999999, 3, "13"}, {3.01, 2, "3.01"}};
     struct buf b;
     buf_init(&b, MEM_MISC);
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
@@ -119,9 +122,28 @@ static rag_code parse(struct str s)
 
 TEST(parser_refuses_what_rfc_8259_does_not_know)
 {
-    static const char *const bad[] = {"", "  ", "{", "{\"a\":1}x", "{\"a\":1,\"a\":2}", "{'a':1}", "[1,]", "01", "+1", ".5", "NaN",
-                                      "Infinity", "1e999", "99999999999999999999", "\"\\u0000\"", "\"\\ud800\"", "\"\xff\"",
-                                      "\"\xc0\x80\"", "\"a\nb\"", "[1]//c", "{\"\\u0000\":1}", "\xef\xbb\xbf{}"};
+    static const char *const bad[] = {"",
+                                      "  ",
+                                      "{",
+                                      "{\"a\":1}x",
+                                      "{\"a\":1,\"a\":2}",
+                                      "{'a':1}",
+                                      "[1,]",
+                                      "01",
+                                      "+1",
+                                      ".5",
+                                      "NaN",
+                                      "Infinity",
+                                      "1e999",
+                                      "99999999999999999999",
+                                      "\"\\u0000\"",
+                                      "\"\\ud800\"",
+                                      "\"\xff\"",
+                                      "\"\xc0\x80\"",
+                                      "\"a\nb\"",
+                                      "[1]//c",
+                                      "{\"\\u0000\":1}",
+                                      "\xef\xbb\xbf{}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK_EQ(parse(str_of(bad[i])), RAG_EINVAL);
     CHECK_EQ(parse(str_make("{\"a\":\0}", 7)), RAG_EINVAL);
@@ -150,7 +172,8 @@ TEST(parser_bounds_depth_and_size)
 
 TEST(print_gives_back_what_was_parsed)
 {
-    static const char text[] = "{\"b\":[1,-2,2.5,true,false,null,\"x\\\"y\"],\"a\":{\"n\":-9223372036854775808},\"e\":[],\"o\":{}}";
+    static const char text[] =
+        "{\"b\":[1,-2,2.5,true,false,null,\"x\\\"y\"],\"a\":{\"n\":-9223372036854775808},\"e\":[],\"o\":{}}";
     json_t *v;
     struct buf b;
     buf_init(&b, MEM_MISC);

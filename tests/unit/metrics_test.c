@@ -28,7 +28,8 @@ TEST(the_same_name_and_labels_are_one_series)
     CHECK(a == metrics_counter(m, "x_total", "X.", 1, METRIC_LABELS({"k", "1"})));
     counter_add(a, 2);
     counter_add(b, 40);
-    CHECK(shows(m, METRICS_PROMETHEUS, "# HELP x_total X.\n# TYPE x_total counter\nx_total{k=\"1\"} 2\nx_total{k=\"2\"} 40\n"));
+    CHECK(shows(m, METRICS_PROMETHEUS,
+                "# HELP x_total X.\n# TYPE x_total counter\nx_total{k=\"1\"} 2\nx_total{k=\"2\"} 40\n"));
     CHECK(shows(m, METRICS_OPENMETRICS, "# HELP x X.\n# TYPE x counter\nx_total{k=\"1\"} 2\n"));
     CHECK(shows(m, METRICS_OPENMETRICS, "# EOF\n"));
     metrics_free(m);
@@ -47,14 +48,17 @@ TEST(histogram_bounds_belong_to_their_bucket)
     struct metrics *m = metrics_new();
     struct histogram *h = metrics_histogram(m, "h_seconds", "H.", METRIC_LABELS({"s", "t"}));
     histogram_observe(h, -5);
-    histogram_observe(h, 100000);       /* 0.1 ms, the first bound */
+    histogram_observe(h, 100000); /* 0.1 ms, the first bound */
     histogram_observe(h, 100001);
-    histogram_observe(h, 1000000000);   /* 1 s */
-    histogram_observe(h, 99000000000);  /* over all */
-    CHECK(shows(m, METRICS_PROMETHEUS, "h_seconds_bucket{s=\"t\",le=\"0.0001\"} 2\nh_seconds_bucket{s=\"t\",le=\"0.0002\"} 3\n"));
+    histogram_observe(h, 1000000000);  /* 1 s */
+    histogram_observe(h, 99000000000); /* over all */
+    CHECK(shows(m, METRICS_PROMETHEUS,
+                "h_seconds_bucket{s=\"t\",le=\"0.0001\"} 2\nh_seconds_bucket{s=\"t\",le=\"0.0002\"} 3\n"));
     CHECK(shows(m, METRICS_PROMETHEUS, "h_seconds_bucket{s=\"t\",le=\"1\"} 4\n"));
     CHECK(shows(m, METRICS_OPENMETRICS, "h_seconds_bucket{s=\"t\",le=\"1.0\"} 4\n"));
-    CHECK(shows(m, METRICS_PROMETHEUS, "h_seconds_bucket{s=\"t\",le=\"+Inf\"} 5\nh_seconds_sum{s=\"t\"} 100.000200001\nh_seconds_count{s=\"t\"} 5\n"));
+    CHECK(shows(
+        m, METRICS_PROMETHEUS,
+        "h_seconds_bucket{s=\"t\",le=\"+Inf\"} 5\nh_seconds_sum{s=\"t\"} 100.000200001\nh_seconds_count{s=\"t\"} 5\n"));
     metrics_free(m);
 }
 
@@ -117,7 +121,8 @@ TEST(process_series_are_there_and_sane)
 
 TEST(accept_header_picks_the_format)
 {
-    CHECK_EQ(metrics_accept(STR_LIT("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")), METRICS_OPENMETRICS);
+    CHECK_EQ(metrics_accept(STR_LIT("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")),
+             METRICS_OPENMETRICS);
     CHECK_EQ(metrics_accept(STR_LIT("text/plain")), METRICS_PROMETHEUS);
     CHECK_EQ(metrics_accept(str_of(NULL)), METRICS_PROMETHEUS);
 }
@@ -146,8 +151,8 @@ TEST(log_line_is_one_json_object_whatever_the_values)
     CHECK_EQ(pipe(fd), 0);
     dup2(fd[1], STDERR_FILENO);
     log_set_request_id("rid-1");
-    log_warn("a \"quoted\" message", LOG_STR("bad", "x\xff\x01年"), LOG_INT("n", -5), LOG_BOOL("b", true), LOG_STR("big", big),
-             LOG_END);
+    log_warn("a \"quoted\" message", LOG_STR("bad", "x\xff\x01年"), LOG_INT("n", -5), LOG_BOOL("b", true),
+             LOG_STR("big", big), LOG_END);
     log_set_request_id(NULL);
     log_debug("not shown", LOG_END);
     dup2(keep, STDERR_FILENO);
@@ -157,7 +162,9 @@ TEST(log_line_is_one_json_object_whatever_the_values)
     close(fd[0]);
     CHECK(n > 0);
     line[n] = 0;
-    CHECK(strstr(line, "\"level\":\"warn\",\"msg\":\"a \\u0022quoted\\u0022 message\",\"request_id\":\"rid-1\",\"bad\":\"x?\\u0001年\",\"n\":-5,\"b\":true,"));
+    CHECK(strstr(
+        line,
+        "\"level\":\"warn\",\"msg\":\"a \\u0022quoted\\u0022 message\",\"request_id\":\"rid-1\",\"bad\":\"x?\\u0001年\",\"n\":-5,\"b\":true,"));
     CHECK(strcmp(line + n - 3, "\"}\n") == 0);
     CHECK(strchr(line, '\n') == line + n - 1);
 }

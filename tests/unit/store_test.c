@@ -281,8 +281,10 @@ TEST(deleting_takes_everything_and_never_reuses_a_seq)
 {
     struct fixture f;
     struct store_document x;
-    int64_t seq = 0;
+    int64_t seq = 0, none = 7;
     start(&f);
+    CHECK_OK(store_last_seq(f.r, &none, NULL));
+    CHECK_EQ(none, 0);
     put_committed(&f, "a", "first text");
     int64_t last = put_committed(&f, "a", "second text");
     put_committed(&f, "b", "another");
@@ -298,8 +300,13 @@ TEST(deleting_takes_everything_and_never_reuses_a_seq)
     CHECK_OK(store_begin(f.s, NULL));
     CHECK_OK(store_delete(f.s, 1, STR_LIT("b"), &seq, NULL));
     CHECK_OK(store_commit(f.s, NULL));
+    int64_t highest = 0;
+    CHECK_OK(store_last_seq(f.r, &highest, NULL));
+    CHECK_EQ(highest, seq);
     int64_t again = put_committed(&f, "a", "third text");
     CHECK(again > seq); /* a deleted seq names nothing else, ever */
+    CHECK_OK(store_last_seq(f.r, &highest, NULL));
+    CHECK_EQ(highest, again);
     CHECK_OK(get(&f, "a", 0, &x));
     CHECK_EQ(x.version, 1);
     stop(&f);
@@ -894,8 +901,8 @@ TEST(verification_finds_what_is_broken)
         {"PRAGMA foreign_keys=OFF; DELETE FROM versions", "without its parent"},
         {"PRAGMA foreign_keys=OFF; DELETE FROM documents", "without its parent"},
         {"PRAGMA foreign_keys=OFF; DELETE FROM collections", "without its parent"},
-        {"UPDATE versions SET text=NULL", "do not fit"},
-        {"UPDATE versions SET text=CAST(x'e5b9b4ff61616161616161' AS TEXT)", "not UTF-8"},
+        {"UPDATE versions SET text=NULL", "more chunks"},
+        {"UPDATE versions SET text=CAST(x'e5b9b4ff6161616161616161616161' AS TEXT)", "not UTF-8"},
         {"UPDATE versions SET text='年'", "wrong length"},
         {"UPDATE documents SET version=4", "half a document"},
     };

@@ -1,36 +1,43 @@
-/* From raw retrieval numbers to probabilities. One logistic for both uses: for the best hit it says whether the
- * documents answer at all, for any hit whether it is relevant. Features lie in 0..1 and do not grow with the
- * collection: */
+/* From raw retrieval numbers to probabilities: two small logistic models over features that do not grow with the
+ * collection, all weights positive, so that a chunk which holds more of the question never scores less.
+ *
+ *   coverage  share of the question's IDF mass that the chunk holds
+ *   ratio     BM25 over the question's IDF mass: what all terms at once in an average chunk would give
+ *   mass      ln(1 + IDF mass that the chunk holds): a long question is answered at less coverage than a short one
+ *
+ * The share of terms that the collection knows was tried and left out: fitted, its weight is negative (a question whose
+ * unknown word is covered by nothing scores higher), which helps on the training sets and makes no sense. */
 #include <math.h>
 
 #include "stages/generation/extract_answer.h"
 
-struct features {
-    float coverage; /* idf mass of the question that the chunk holds */
-    float strength; /* BM25 over its upper limit for the question, idf mass x (k1 + 1) */
-    float known;    /* idf mass of the terms that some chunk has: low when the collection speaks of other things */
+struct model {
+    float bias, coverage, ratio, mass;
 };
 
-/* Fitted by tools/calibrate.py on training questions only (docs/quality.md says which). */
-static const float weight[4] = {-4.0F, 6.0F, 2.0F, 1.0F};
+/* tools/calibrate.py --data $DATASETS --limit 3000: training questions of cmrc2018, drcd, squad and scifact, whole and in
+ * collections of 60 paragraphs; tables in docs/quality.md. */
+static const struct model answerable = {-6.510F, 5.306F, 2.690F, 1.037F}; /* the best hit: do the documents answer? */
+static const struct model relevant = {-4.0F, 4.0F, 1.0F, 0};              /* any hit: is the chunk relevant? */
+static const float MOST_RATIO = 1.5F;
 
-static float logistic(struct features f)
+static float probability(const struct model *m, const struct hits *h, const struct hit *hit)
 {
-    float x = weight[0] + weight[1] * f.coverage + weight[2] * f.strength + weight[3] * f.known;
-    return 1 / (1 + expf(-x));
+    float ratio = fminf(hit->bm25 / h->idf_mass, MOST_RATIO);
+    float z = m->bias + m->coverage * hit->coverage + m->ratio * ratio + m->mass * log1pf(hit->coverage * h->idf_mass);
+    return 1 / (1 + expf(-z));
 }
 
 float calibrate_hits(const struct query_analysis *qa, struct hits *h)
 {
     (void)qa;
-    if (h->n == 0 || !(h->idf_mass > 0))
+    if (h->n == 0)
         return 0;
     for (uint32_t i = 0; i < h->n; i++) {
         struct hit *x = &h->items[i];
-        float upper = h->idf_mass * 1.9F; /* k1 + 1 at the default k1; a scale, not a bound */
-        x->score = logistic((struct features){x->coverage, x->bm25 / upper, h->known_mass / h->idf_mass});
+        x->score = h->idf_mass > 0 ? probability(&relevant, h, x) : 0;
         if (i && x->score > h->items[i - 1].score)
             x->score = h->items[i - 1].score; /* never against the order of the hits */
     }
-    return h->items[0].score;
+    return h->idf_mass > 0 ? probability(&answerable, h, &h->items[0]) : 0;
 }

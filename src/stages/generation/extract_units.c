@@ -2,10 +2,6 @@
  *
  * Terms of the question are bits, heaviest first, so that coverage is a mask. Chunks are analysed again here instead of
  * keeping term offsets in the segment: a dozen chunks cost about as much as reading them, offsets would double the index. */
-#include <math.h>
-
-#include "base/hash.h"
-#include "index/segment_int.h"
 #include "stages/generation/extract_int.h"
 #include "text/sentence.h"
 #include "text/utf8.h"
@@ -20,19 +16,6 @@ static const float RANK_AT_LEAST = 0.35F; /* of the best chunk's BM25 */
 
 /* ---- terms of the question ---- */
 
-static float term_idf(const struct segment_list *list, struct str t)
-{
-    uint64_t hash = hash_bytes(t.ptr, t.len, 0), df = 0;
-    for (uint32_t e = 0; e < list->n; e++) {
-        const struct segment *s = list->e[e].segment;
-        uint32_t n = segment_find_term(s, t, hash);
-        if (n != UINT32_MAX)
-            df += s->terms[n].df;
-    }
-    double n = (double)list->n_chunks, d = (double)df < n ? (double)df : n;
-    return df ? (float)log(1 + (n - d + .5) / (d + .5)) : 0; /* 0: no chunk holds it */
-}
-
 static uint32_t find_qterm(const struct extract *x, struct str t)
 {
     for (uint32_t i = 0; i < x->n_terms; i++)
@@ -41,32 +24,39 @@ static uint32_t find_qterm(const struct extract *x, struct str t)
     return MAX_QTERMS;
 }
 
+/* A whole word or identifier that is not a stop word. */
+static bool carries_meaning(const struct query_analysis *qa, struct str t)
+{
+    for (uint32_t i = 0; i < qa->terms.n; i++) {
+        const struct term *w = &qa->terms.items[i];
+        if ((w->kind == TERM_WORD || w->kind == TERM_WHOLE) && w->weight >= 0.9F && str_eq(term_text(&qa->terms, i), t))
+            return true;
+    }
+    return false;
+}
+
+/* The terms that the collection has, the 64 heaviest of them. */
 static rag_code gather_terms(struct extract *x)
 {
-    const struct term_list *l = &x->qa->terms;
     x->terms = arena_array(x->arena, MAX_QTERMS, sizeof *x->terms);
     if (!x->terms)
         return RAG_ENOMEM;
     float sum = 0, most = 0;
-    for (uint32_t i = 0; i < l->n; i++) {
-        struct str t = term_text(l, i);
-        if (find_qterm(x, t) < MAX_QTERMS)
+    for (uint32_t i = 0; i < x->h->n_terms; i++) {
+        const struct bm25_term *t = &x->h->terms[i];
+        if (!t->known || !(t->impact > 0))
             continue;
-        float w = l->items[i].weight * term_idf(x->h->list, t);
-        if (!(w > 0))
-            continue;
-        uint32_t at = x->n_terms; /* past the limit, the lightest gives way */
+        uint32_t at = x->n_terms;
         if (at == MAX_QTERMS) {
             at = 0;
             for (uint32_t j = 1; j < MAX_QTERMS; j++)
                 at = x->terms[j].weight < x->terms[at].weight ? j : at;
-            if (x->terms[at].weight >= w)
+            if (x->terms[at].weight >= t->impact)
                 continue;
         } else {
             x->n_terms++;
         }
-        bool whole = l->items[i].kind == TERM_WORD || l->items[i].kind == TERM_WHOLE;
-        x->terms[at] = (struct qterm){.text = t, .weight = w, .key = whole && l->items[i].weight >= 0.9F};
+        x->terms[at] = (struct qterm){.text = t->text, .weight = t->impact, .key = carries_meaning(x->qa, t->text)};
     }
     for (uint32_t i = 0; i < x->n_terms; i++) {
         sum += x->terms[i].weight;
