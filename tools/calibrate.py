@@ -145,7 +145,13 @@ def fit(samples, l2=2.0, steps=12):
                 for j in range(n):
                     hess[i][j] += h * x[i] * x[j]
         w = [a - b for a, b in zip(w, solve(hess, grad))]
-    return w
+    negative = [i for i in range(1, n) if w[i] < 0]
+    if not negative:
+        return w
+    # More of a feature must never score less: without the worst one, once more.
+    drop = min(negative, key=lambda i: w[i])
+    w = fit([(s, x[:drop] + x[drop + 1:], y) for s, x, y in samples], l2, steps)
+    return w[:drop] + [0.0] + w[drop:]
 
 
 def questions(rows, rel):

@@ -16,6 +16,7 @@ struct query_term {
     uint64_t hash;
     float weight, impact; /* impact = weight * idf */
     uint64_t df;
+    bool counts;          /* in the masses: not only a bigram across words */
     uint32_t *in;         /* term number in each entry's segment, UINT32_MAX when absent */
 };
 
@@ -40,7 +41,13 @@ static rag_code distinct_terms(const struct segment_list *list, const struct ter
         }
         if (terms->items[i].weight > q[j].weight)
             q[j].weight = terms->items[i].weight;
+        q[j].counts |= terms->items[i].kind != TERM_BIGRAM;
     }
+    bool any = false;
+    for (uint32_t j = 0; j < n; j++)
+        any |= q[j].counts;
+    for (uint32_t j = 0; j < n && !any; j++)
+        q[j].counts = true;
     *out = q;
     *n_out = n;
     return RAG_OK;
@@ -59,10 +66,11 @@ static void look_up(const struct segment_list *list, struct query_term *q, uint3
         double df = (double)q[i].df > big_n ? big_n : (double)q[i].df; /* deleted chunks still count in df */
         q[i].impact = q[i].weight * (float)log(1 + (big_n - df + .5) / (df + .5));
         out->terms[out->n_terms++] = (struct bm25_term){q[i].text, q[i].impact, q[i].df > 0};
-        out->idf_mass += q[i].impact;
+        float mass = q[i].counts ? q[i].impact : 0;
+        out->idf_mass += mass;
         if (q[i].df) {
             out->n_known++;
-            out->known_mass += q[i].impact;
+            out->known_mass += mass;
         }
     }
 }
@@ -202,7 +210,7 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
     for (uint32_t i = 0; i < out->n; i++) {
         struct bm25_hit *h = &out->hits[i];
         for (uint32_t t = 0; t < n; t++)
-            if (q[t].in[h->ref.entry] != UINT32_MAX &&
+            if (q[t].counts && q[t].in[h->ref.entry] != UINT32_MAX &&
                 has_chunk(list->e[h->ref.entry].segment, q[t].in[h->ref.entry], h->ref.chunk))
                 h->mass += q[t].impact;
     }

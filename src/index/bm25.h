@@ -12,7 +12,8 @@ struct bm25_params {
 struct bm25_hit {
     struct chunk_ref ref;
     float score;
-    float mass; /* sum of weight x idf of the query terms the chunk holds */
+    float mass; /* sum of weight x idf of the query terms the chunk holds; bigrams across words left out, since
+                 * a paraphrase breaks them without meaning anything else */
 };
 /* A distinct term of the question. */
 struct bm25_term {
@@ -24,7 +25,7 @@ struct bm25_result {
     struct bm25_term *terms; /* n_terms */
     struct bm25_hit *hits; /* best first; ties in list order */
     uint32_t n;
-    float idf_mass, known_mass; /* sum of weight x idf: of all distinct terms, of those the collection holds */
+    float idf_mass, known_mass; /* the same for all distinct terms, and for those the collection holds */
     uint32_t n_terms, n_known;
 };
 

@@ -74,16 +74,17 @@ static void catalog_swap(struct knowledge *k, struct catalog *next)
     epoch_retire(old, catalog_free);
 }
 
-rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id, struct segment_list *list)
+/* The catalog with one more collection, which takes `list`. NULL when out of memory: the list is freed then. */
+static struct catalog *catalog_with(const struct catalog *old, struct str name, int64_t id, struct segment_list *list,
+                                    struct collection **added)
 {
-    struct catalog *old = atomic_load(&k->catalog);
     struct catalog *next = mem_alloc(MEM_INDEX, sizeof *next + ((size_t)old->n + 1) * sizeof next->c[0]);
     struct collection *c = mem_zalloc(MEM_INDEX, sizeof *c);
     if (!next || !c || !list) {
         mem_free(MEM_INDEX, next);
         mem_free(MEM_INDEX, c);
         list_free(list);
-        return RAG_ENOMEM;
+        return NULL;
     }
     c->id = id;
     snprintf(c->name, sizeof c->name, "%.*s", (int)name.len, name.ptr);
@@ -95,26 +96,30 @@ rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int6
     next->c[at] = c;
     memcpy(next->c + at + 1, old->c + at, (old->n - at) * sizeof next->c[0]);
     next->n = old->n + 1;
-    catalog_swap(k, next);
-    return RAG_OK;
+    *added = c;
+    return next;
 }
 
-static void collection_unpublish(struct knowledge *k, struct collection *c)
+static struct catalog *catalog_without(const struct catalog *old, const struct collection *c)
 {
-    struct catalog *old = atomic_load(&k->catalog);
     struct catalog *next = mem_alloc(MEM_INDEX, sizeof *next + (size_t)old->n * sizeof next->c[0]);
-    if (!next) { /* an empty list under the old name until the restart beats a wrong one */
-        struct segment_list *empty = list_new_empty();
-        if (empty)
-            knowledge_publish(c, empty);
-        return;
-    }
+    if (!next)
+        return NULL;
     next->n = 0;
     for (uint32_t i = 0; i < old->n; i++)
         if (old->c[i] != c)
             next->c[next->n++] = old->c[i];
+    return next;
+}
+
+rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id, struct segment_list *list)
+{
+    struct collection *c;
+    struct catalog *next = catalog_with(atomic_load(&k->catalog), name, id, list, &c);
+    if (!next)
+        return RAG_ENOMEM;
     catalog_swap(k, next);
-    epoch_retire(c, collection_free);
+    return RAG_OK;
 }
 
 /* ---- one document -------------------------------------------------------------------------------------- */
@@ -349,10 +354,12 @@ static rag_code run_documents(struct batch *b, struct job *j)
     return fatal;
 }
 
-/* Collection jobs run alone in their transaction; visibility follows the commit. */
+/* Collection jobs run alone in their transaction; the next catalog is made before the commit, so that nothing can
+ * fail between durable and visible. */
 static void run_collection_job(struct knowledge *k, struct job *j)
 {
-    struct collection *c = knowledge_find(atomic_load(&k->catalog), j->collection);
+    struct catalog *now = atomic_load(&k->catalog), *next = NULL;
+    struct collection *c = knowledge_find(now, j->collection), *added = NULL;
     struct str settings = j->settings.len ? j->settings : STR_LIT("{}");
     int64_t id = c ? c->id : 0;
     rag_code rc = store_begin(k->store, &j->err);
@@ -366,26 +373,35 @@ static void run_collection_job(struct knowledge *k, struct job *j)
                                j->collection.ptr);
         else
             rc = store_collection_delete(k->store, id, &j->err);
+        if (!rc && !(next = catalog_without(now, c)))
+            rc = RAG_ENOMEM;
     } else if (c && j->kind == JOB_COLLECTION_ADD) {
         rc = rag_err_param(&j->err, RAG_ECONFLICT, "collection", "collection %s exists", c->name);
     } else if (c) {
         rc = store_collection_set(k->store, id, settings, &j->err);
     } else {
         rc = store_collection_add(k->store, j->collection, settings, clock_unix_ms(), &id, &j->err);
-        if (rc == RAG_ECONFLICT) /* it is stored, but memory was out when it was to become visible */
-            rc = store_collection_set(k->store, id, settings, &j->err);
-        j->created = rc == RAG_OK;
+        if (!rc && !(next = catalog_with(now, j->collection, id, list_new_empty(), &added)))
+            rc = RAG_ENOMEM;
     }
     if (rc)
         store_rollback(k->store);
     else
         rc = store_commit(k->store, &j->err);
-    if (!rc && j->created)
-        rc = knowledge_collection_publish(k, j->collection, id, list_new_empty());
+    if (!rc && next)
+        catalog_swap(k, next);
     if (!rc && j->kind == JOB_COLLECTION_DELETE) {
-        collection_unpublish(k, c);
+        epoch_retire(c, collection_free);
         knowledge_forget_files(k, id, NULL);
     }
+    if (rc && next) {
+        catalog_free(next);
+        if (added)
+            collection_free(added);
+    }
+    if (rc && !j->err.msg[0])
+        rag_err_set(&j->err, rc, "write failed: %s", rag_code_name(rc));
+    j->created = added && !rc;
     j->code = rc;
 }
 

@@ -35,7 +35,8 @@ static void read_holder(int fd, struct data_lock_holder *h)
         *h = (struct data_lock_holder){0};
 }
 
-rag_code data_lock_take(const char *dir, struct data_lock *out, struct data_lock_holder *holder, struct rag_err *err)
+rag_code data_lock_take(const char *dir, struct data_lock *out, struct data_lock_holder *holder,
+                        struct rag_err *err)
 {
     char path[4096];
     *out = (struct data_lock){.fd = -1};
@@ -46,7 +47,8 @@ rag_code data_lock_take(const char *dir, struct data_lock *out, struct data_lock
         return rag_err_set(err, RAG_ETOOBIG, "data folder: path too long");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return rag_err_set(err, rag_code_from_errno(errno), "data folder %s: cannot write: %s", dir, strerror(errno));
+        return rag_err_set(err, rag_code_from_errno(errno), "data folder %s: cannot write: %s", dir,
+                           strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB)) {
         int e = errno;
         if (holder)

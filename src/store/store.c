@@ -13,9 +13,10 @@ static rag_code use_wal(struct conn *c, struct rag_err *err)
     if (!rc)
         rc = sqlite3_step(st);
     const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    rag_code code = rc != SQLITE_ROW                  ? conn_fail(c, rc, "open", err)
-                    : mode && strcmp(mode, "wal") == 0 ? RAG_OK
-                                                       : rag_err_set(err, RAG_EIO, "database: this filesystem has no WAL mode");
+    rag_code code = rc != SQLITE_ROW ? conn_fail(c, rc, "open", err)
+                    : mode && strcmp(mode, "wal") == 0
+                        ? RAG_OK
+                        : rag_err_set(err, RAG_EIO, "database: this filesystem has no WAL mode");
     sqlite3_finalize(st);
     return code ? code : conn_exec(c, "PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864", err);
 }
@@ -27,11 +28,13 @@ rag_code store_open(const struct store_options *opt, struct store **out, struct 
     *out = NULL;
     if (!s)
         return rag_err_set(err, RAG_ENOMEM, "database: out of memory");
-    rag_code rc = conn_open(&s->c, opt, opt->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
+    rag_code rc = conn_open(
+        &s->c, opt, opt->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, err);
     if (!rc)
         rc = schema_check(&s->c, &version, err); /* before anything is written: it may be another program's */
     if (!rc && opt->read_only && version < STORE_SCHEMA_VERSION)
-        rc = rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first", version);
+        rc = rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first",
+                         version);
     if (!rc && !opt->read_only)
         rc = use_wal(&s->c, err);
     if (!rc && version < STORE_SCHEMA_VERSION)
@@ -68,7 +71,8 @@ static rag_code still_in_transaction(struct store *s, struct rag_err *err)
     RAG_ASSERT(s->in_transaction);
     if (!sqlite3_get_autocommit(s->c.db))
         return RAG_OK;
-    return rag_err_set(err, s->c.last_failure ? s->c.last_failure : RAG_EIO, "database: the transaction was rolled back after: %s",
+    return rag_err_set(err, s->c.last_failure ? s->c.last_failure : RAG_EIO,
+                       "database: the transaction was rolled back after: %s",
                        rag_code_name(s->c.last_failure));
 }
 
@@ -117,7 +121,8 @@ rag_code store_release(struct store *s, struct rag_err *err)
 
 void store_rollback_to_savepoint(struct store *s)
 {
-    if (!sqlite3_get_autocommit(s->c.db) && sqlite3_exec(s->c.db, "ROLLBACK TO doc; RELEASE doc", NULL, NULL, NULL))
+    if (!sqlite3_get_autocommit(s->c.db) &&
+        sqlite3_exec(s->c.db, "ROLLBACK TO doc; RELEASE doc", NULL, NULL, NULL))
         sqlite3_exec(s->c.db, "ROLLBACK", NULL, NULL, NULL); /* half a document must not be committed */
 }
 
@@ -129,14 +134,15 @@ static bool name_ok(struct str n)
         return false;
     for (size_t i = 0; i < n.len; i++) {
         char c = n.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+              c == '.' || c == '-'))
             return false;
     }
     return true;
 }
 
-rag_code store_collection_add(struct store *s, struct str name, struct str settings, int64_t now_ms, int64_t *id,
-                              struct rag_err *err)
+rag_code store_collection_add(struct store *s, struct str name, struct str settings, int64_t now_ms,
+                              int64_t *id, struct rag_err *err)
 {
     sqlite3_stmt *st;
     if (!name_ok(name))
@@ -154,7 +160,8 @@ rag_code store_collection_add(struct store *s, struct str name, struct str setti
     if (got == SQLITE_ROW)
         return rag_err_set(err, RAG_ECONFLICT, "collection %.*s exists", (int)name.len, name.ptr);
     if (!rc)
-        rc = conn_prepare(&s->c, "INSERT INTO collections(name, settings, created_ms) VALUES(?1, ?2, ?3)", &st, err);
+        rc = conn_prepare(&s->c, "INSERT INTO collections(name, settings, created_ms) VALUES(?1, ?2, ?3)",
+                          &st, err);
     if (rc)
         return rc;
     bind_str(st, 1, name);
@@ -175,7 +182,9 @@ rag_code store_collection_set(struct store *s, int64_t id, struct str settings, 
     sqlite3_bind_int64(st, 1, id);
     bind_str(st, 2, settings);
     rc = conn_run(&s->c, st, "change a collection", err);
-    return rc ? rc : sqlite3_changes(s->c.db) ? RAG_OK : rag_err_set(err, RAG_ENOTFOUND, "no such collection");
+    return rc                         ? rc
+           : sqlite3_changes(s->c.db) ? RAG_OK
+                                      : rag_err_set(err, RAG_ENOTFOUND, "no such collection");
 }
 
 rag_code store_collection_delete(struct store *s, int64_t id, struct rag_err *err)
@@ -186,7 +195,9 @@ rag_code store_collection_delete(struct store *s, int64_t id, struct rag_err *er
         return rc;
     sqlite3_bind_int64(st, 1, id);
     rc = conn_run(&s->c, st, "delete a collection", err);
-    return rc ? rc : sqlite3_changes(s->c.db) ? RAG_OK : rag_err_set(err, RAG_ENOTFOUND, "no such collection");
+    return rc                         ? rc
+           : sqlite3_changes(s->c.db) ? RAG_OK
+                                      : rag_err_set(err, RAG_ENOTFOUND, "no such collection");
 }
 
 /* ---- documents ------------------------------------------------------------------------------------------ */
@@ -198,7 +209,8 @@ struct current {
     bool same;
 };
 
-static rag_code find_current(struct store *s, const struct store_document *d, struct current *out, struct rag_err *err)
+static rag_code find_current(struct store *s, const struct store_document *d, struct current *out,
+                             struct rag_err *err)
 {
     sqlite3_stmt *st;
     rag_code rc = conn_prepare(&s->c,
@@ -215,7 +227,8 @@ static rag_code find_current(struct store *s, const struct store_document *d, st
         out->version = (uint32_t)sqlite3_column_int64(st, 0);
         out->seq = sqlite3_column_int64(st, 1);
         out->created_ms = sqlite3_column_int64(st, 2);
-        out->same = sqlite3_column_bytes(st, 3) == 32 && memcmp(sqlite3_column_blob(st, 3), d->content_hash, 32) == 0;
+        out->same =
+            sqlite3_column_bytes(st, 3) == 32 && memcmp(sqlite3_column_blob(st, 3), d->content_hash, 32) == 0;
     } else if (got != SQLITE_DONE) {
         rc = conn_fail(&s->c, got, "look a document up", err);
     }
@@ -226,10 +239,11 @@ static rag_code find_current(struct store *s, const struct store_document *d, st
 static rag_code insert_version(struct store *s, struct store_document *d, struct rag_err *err)
 {
     sqlite3_stmt *st;
-    rag_code rc = conn_prepare(&s->c,
-                               "INSERT INTO versions(collection, id, version, title, source, metadata, text, text_len,"
-                               " content_hash, updated_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-                               &st, err);
+    rag_code rc =
+        conn_prepare(&s->c,
+                     "INSERT INTO versions(collection, id, version, title, source, metadata, text, text_len,"
+                     " content_hash, updated_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     &st, err);
     if (rc)
         return rc;
     sqlite3_bind_int64(st, 1, d->collection);
@@ -292,7 +306,8 @@ static rag_code insert_chunks(struct store *s, const struct store_document *d, s
 }
 
 /* The replaced version loses its chunks; the one that falls out of the kept window loses its text. */
-static rag_code retire_old(struct store *s, const struct store_document *d, int64_t old_seq, struct rag_err *err)
+static rag_code retire_old(struct store *s, const struct store_document *d, int64_t old_seq,
+                           struct rag_err *err)
 {
     sqlite3_stmt *st;
     rag_code rc = conn_prepare(&s->c, "DELETE FROM chunks WHERE seq=?1", &st, err);
@@ -302,7 +317,8 @@ static rag_code retire_old(struct store *s, const struct store_document *d, int6
     rc = conn_run(&s->c, st, "drop old chunks", err);
     if (rc || d->version <= STORE_KEEP_VERSIONS)
         return rc;
-    rc = conn_prepare(&s->c, "UPDATE versions SET text=NULL WHERE collection=?1 AND id=?2 AND version=?3", &st, err);
+    rc = conn_prepare(&s->c, "UPDATE versions SET text=NULL WHERE collection=?1 AND id=?2 AND version=?3",
+                      &st, err);
     if (rc)
         return rc;
     sqlite3_bind_int64(st, 1, d->collection);
@@ -368,7 +384,8 @@ rag_code store_delete(struct store *s, int64_t collection, struct str id, int64_
     if (rc)
         return rc;
     if (!cur.exists)
-        return rag_err_set(err, RAG_ENOTFOUND, "no document %.*s", (int)(id.len < 200 ? id.len : 200), id.ptr);
+        return rag_err_set(err, RAG_ENOTFOUND, "no document %.*s", (int)(id.len < 200 ? id.len : 200),
+                           id.ptr);
     *seq = cur.seq;
     rc = conn_prepare(&s->c, "DELETE FROM documents WHERE collection=?1 AND id=?2", &st, err);
     if (rc)

@@ -96,7 +96,8 @@ static rag_code code_of(const struct conn *c, int rc)
 rag_code conn_fail(struct conn *c, int rc, const char *what, struct rag_err *err)
 {
     c->last_failure = code_of(c, rc);
-    return rag_err_set(err, c->last_failure, "database: cannot %s: %s", what, c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));
+    return rag_err_set(err, c->last_failure, "database: cannot %s: %s", what,
+                       c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc));
 }
 
 rag_code conn_exec(struct conn *c, const char *sql, struct rag_err *err)
@@ -126,7 +127,9 @@ rag_code conn_open(struct conn *c, const struct store_options *opt, int flags, s
     /* SQLite falls back to reading when the file cannot be written. */
     if (flags & SQLITE_OPEN_READWRITE && sqlite3_db_readonly(c->db, "main") == 1)
         return rag_err_set(err, RAG_EREADONLY, "%s: cannot be written", path);
-    return conn_exec(c, "PRAGMA foreign_keys=ON; PRAGMA cache_size=-8192; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF;", err);
+    return conn_exec(
+        c, "PRAGMA foreign_keys=ON; PRAGMA cache_size=-8192; PRAGMA mmap_size=0; PRAGMA trusted_schema=OFF;",
+        err);
 }
 
 void conn_close(struct conn *c)

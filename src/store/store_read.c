@@ -16,13 +16,17 @@ static rag_code open_immutable(struct store_reader *r, const struct store_option
     if (snprintf(wal, sizeof wal, "%s/ragd.db-wal", opt->dir) >= (int)sizeof wal || strlen(opt->dir) >= 4096)
         return rag_err_set(err, RAG_ETOOBIG, "database: path too long");
     if (stat(wal, &st) == 0 && st.st_size > 0)
-        return rag_err_set(err, RAG_EREADONLY, "database: %s must be recovered first and cannot be written", wal);
+        return rag_err_set(err, RAG_EREADONLY, "database: %s must be recovered first and cannot be written",
+                           wal);
     n += (size_t)snprintf(uri, sizeof uri, "file:");
     for (const char *p = opt->dir; *p; p++)
-        n += (size_t)snprintf(uri + n, sizeof uri - n, *p == '%' || *p == '?' || *p == '#' ? "%%%02x" : "%c", (unsigned char)*p);
+        n += (size_t)snprintf(uri + n, sizeof uri - n, *p == '%' || *p == '?' || *p == '#' ? "%%%02x" : "%c",
+                              (unsigned char)*p);
     snprintf(uri + n, sizeof uri - n, "/ragd.db?immutable=1");
-    int rc = sqlite3_open_v2(uri, &r->c.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
-    return rc ? conn_fail(&r->c, rc, "open", err) : conn_exec(&r->c, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF", err);
+    int rc =
+        sqlite3_open_v2(uri, &r->c.db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    return rc ? conn_fail(&r->c, rc, "open", err)
+              : conn_exec(&r->c, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF", err);
 }
 
 static rag_code open_usual(struct store_reader *r, const struct store_options *opt, struct rag_err *err)
@@ -31,7 +35,8 @@ static rag_code open_usual(struct store_reader *r, const struct store_options *o
     rag_code rc = conn_open(&r->c, opt, opt->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, err);
     if (!rc && !opt->read_only) /* the writer's connection alone checkpoints (WAL-reset race of 3.40) */
         sqlite3_db_config(r->c.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
-    return rc ? rc : conn_exec(&r->c, "SELECT 1 FROM sqlite_schema LIMIT 1", err); /* now the files are opened */
+    return rc ? rc
+              : conn_exec(&r->c, "SELECT 1 FROM sqlite_schema LIMIT 1", err); /* now the files are opened */
 }
 
 rag_code store_reader_open(const struct store_options *opt, struct store_reader **out, struct rag_err *err)
@@ -51,7 +56,8 @@ rag_code store_reader_open(const struct store_options *opt, struct store_reader 
     if (!rc)
         rc = schema_check(&r->c, &version, err);
     if (!rc && version < STORE_SCHEMA_VERSION)
-        rc = rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first", version);
+        rc = rag_err_set(err, RAG_EVERSION, "database: schema %d must be migrated by a start of ragd first",
+                         version);
     if (rc) {
         store_reader_close(r);
         return rc;
@@ -84,7 +90,8 @@ rag_code reader_snapshot(struct store_reader *r, bool *mine, struct rag_err *err
 void reader_snapshot_end(struct store_reader *r, bool mine)
 {
     if (mine && !sqlite3_get_autocommit(r->c.db))
-        sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL); /* it only read: nothing to commit, and this cannot fail */
+        sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL,
+                     NULL); /* it only read: nothing to commit, and this cannot fail */
 }
 
 static struct str column_str(sqlite3_stmt *st, int i, struct arena *a, bool *failed)
@@ -124,15 +131,16 @@ rag_code reader_end(struct store_reader *r, sqlite3_stmt *st, int rc, bool faile
     return code;
 }
 
-rag_code store_collections(struct store_reader *r, struct arena *a, struct store_collection **out, uint32_t *n,
-                           struct rag_err *err)
+rag_code store_collections(struct store_reader *r, struct arena *a, struct store_collection **out,
+                           uint32_t *n, struct rag_err *err)
 {
     sqlite3_stmt *st;
     uint32_t cap = 0;
     bool failed = false;
     *out = NULL;
     *n = 0;
-    rag_code rc = conn_prepare(&r->c, "SELECT id, name, settings, created_ms FROM collections ORDER BY name", &st, err);
+    rag_code rc =
+        conn_prepare(&r->c, "SELECT id, name, settings, created_ms FROM collections ORDER BY name", &st, err);
     if (rc)
         return rc;
     int got;
@@ -150,8 +158,8 @@ rag_code store_collections(struct store_reader *r, struct arena *a, struct store
     return reader_end(r, st, failed ? SQLITE_DONE : got, failed, err);
 }
 
-#define VERSION_COLUMNS                                                                                       \
-    "v.collection, v.id, v.version, v.seq, v.title, v.source, v.metadata, v.content_hash, d.created_ms,"      \
+#define VERSION_COLUMNS                                                                                      \
+    "v.collection, v.id, v.version, v.seq, v.title, v.source, v.metadata, v.content_hash, d.created_ms,"     \
     " v.updated_ms, d.n_chunks, v.text_len, d.seq"
 
 static void read_document(sqlite3_stmt *st, struct arena *a, struct store_document *d, bool *failed)
@@ -172,7 +180,8 @@ static void read_document(sqlite3_stmt *st, struct arena *a, struct store_docume
         d->n_chunks = (uint32_t)sqlite3_column_int64(st, 10);
 }
 
-static rag_code read_chunks(struct store_reader *r, struct arena *a, struct store_document *d, struct rag_err *err)
+static rag_code read_chunks(struct store_reader *r, struct arena *a, struct store_document *d,
+                            struct rag_err *err)
 {
     sqlite3_stmt *st;
     bool failed = false;
@@ -183,10 +192,11 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
     if (want > d->text.len) /* each holds a byte at least: allocate nothing on the word of a damaged row */
         return rag_err_set(err, RAG_ECORRUPT, "database: document %.*s: more chunks than its text can hold",
                            (int)(d->id.len < 200 ? d->id.len : 200), d->id.ptr);
-    rag_code rc = conn_prepare(&r->c,
-                               "SELECT start, end, char_start, char_end, heading_path FROM chunks WHERE seq=?1"
-                               " ORDER BY ordinal",
-                               &st, err);
+    rag_code rc =
+        conn_prepare(&r->c,
+                     "SELECT start, end, char_start, char_end, heading_path FROM chunks WHERE seq=?1"
+                     " ORDER BY ordinal",
+                     &st, err);
     if (rc)
         return rc;
     struct store_chunk *c = arena_array(a, want, sizeof *c);
@@ -199,7 +209,8 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
         int64_t start = sqlite3_column_int64(st, 0), end = sqlite3_column_int64(st, 1);
         c[n++] = (struct store_chunk){(uint32_t)start, (uint32_t)end, (uint32_t)sqlite3_column_int64(st, 2),
                                       (uint32_t)sqlite3_column_int64(st, 3), column_str(st, 4, a, &failed)};
-        inside = start >= 0 && start <= end && (uint64_t)end <= d->text.len && c[n - 1].char_start <= c[n - 1].char_end;
+        inside = start >= 0 && start <= end && (uint64_t)end <= d->text.len &&
+                 c[n - 1].char_start <= c[n - 1].char_end;
     }
     rc = reader_end(r, st, got, failed, err);
     if (rc)
@@ -214,8 +225,8 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
 
 /* One row of `st` with its text and, for the current version, its chunks, of one snapshot: between two
  * statements the writer may replace the document and take the chunks away. */
-static rag_code read_whole(struct store_reader *r, sqlite3_stmt *st, struct arena *a, struct store_document *out,
-                           struct rag_err *err)
+static rag_code read_whole(struct store_reader *r, sqlite3_stmt *st, struct arena *a,
+                           struct store_document *out, struct rag_err *err)
 {
     bool failed = false, mine;
     rag_code rc = reader_snapshot(r, &mine, err);
@@ -235,15 +246,16 @@ static rag_code read_whole(struct store_reader *r, sqlite3_stmt *st, struct aren
     return rc;
 }
 
-rag_code store_get(struct store_reader *r, int64_t collection, struct str id, uint32_t version, struct arena *a,
-                   struct store_document *out, struct rag_err *err)
+rag_code store_get(struct store_reader *r, int64_t collection, struct str id, uint32_t version,
+                   struct arena *a, struct store_document *out, struct rag_err *err)
 {
     sqlite3_stmt *st;
-    rag_code rc = conn_prepare(&r->c,
-                               "SELECT " VERSION_COLUMNS ", v.text FROM documents d JOIN versions v"
-                               " ON v.collection=d.collection AND v.id=d.id AND v.version=iif(?3=0, d.version, ?3)"
-                               " WHERE d.collection=?1 AND d.id=?2",
-                               &st, err);
+    rag_code rc =
+        conn_prepare(&r->c,
+                     "SELECT " VERSION_COLUMNS ", v.text FROM documents d JOIN versions v"
+                     " ON v.collection=d.collection AND v.id=d.id AND v.version=iif(?3=0, d.version, ?3)"
+                     " WHERE d.collection=?1 AND d.id=?2",
+                     &st, err);
     if (rc)
         return rc;
     sqlite3_bind_int64(st, 1, collection);
@@ -256,18 +268,19 @@ rag_code store_get_by_seq(struct store_reader *r, int64_t seq, struct arena *a, 
                           struct rag_err *err)
 {
     sqlite3_stmt *st;
-    rag_code rc = conn_prepare(&r->c,
-                               "SELECT " VERSION_COLUMNS ", v.text FROM documents d JOIN versions v ON v.seq=d.seq"
-                               " WHERE d.seq=?1",
-                               &st, err);
+    rag_code rc =
+        conn_prepare(&r->c,
+                     "SELECT " VERSION_COLUMNS ", v.text FROM documents d JOIN versions v ON v.seq=d.seq"
+                     " WHERE d.seq=?1",
+                     &st, err);
     if (rc)
         return rc;
     sqlite3_bind_int64(st, 1, seq);
     return read_whole(r, st, a, out, err);
 }
 
-static rag_code read_list(struct store_reader *r, sqlite3_stmt *st, struct arena *a, struct store_document **out,
-                          uint32_t *n, struct rag_err *err)
+static rag_code read_list(struct store_reader *r, sqlite3_stmt *st, struct arena *a,
+                          struct store_document **out, uint32_t *n, struct rag_err *err)
 {
     uint32_t cap = 0;
     bool failed = false;
@@ -284,8 +297,8 @@ static rag_code read_list(struct store_reader *r, sqlite3_stmt *st, struct arena
     return reader_end(r, st, got, failed, err);
 }
 
-rag_code store_list(struct store_reader *r, int64_t collection, struct str after, uint32_t limit, struct arena *a,
-                    struct store_document **out, uint32_t *n, struct rag_err *err)
+rag_code store_list(struct store_reader *r, int64_t collection, struct str after, uint32_t limit,
+                    struct arena *a, struct store_document **out, uint32_t *n, struct rag_err *err)
 {
     sqlite3_stmt *st;
     rag_code rc = conn_prepare(&r->c,
@@ -317,8 +330,8 @@ rag_code store_versions(struct store_reader *r, int64_t collection, struct str i
     return rc ? rc : *n ? RAG_OK : rag_err_set(err, RAG_ENOTFOUND, "no such document");
 }
 
-rag_code store_each_seq(struct store_reader *r, rag_code (*each)(void *ctx, int64_t collection, int64_t seq), void *ctx,
-                        struct rag_err *err)
+rag_code store_each_seq(struct store_reader *r, rag_code (*each)(void *ctx, int64_t collection, int64_t seq),
+                        void *ctx, struct rag_err *err)
 {
     sqlite3_stmt *st;
     rag_code rc = conn_prepare(&r->c, "SELECT collection, seq FROM documents ORDER BY seq", &st, err);
@@ -332,7 +345,8 @@ rag_code store_each_seq(struct store_reader *r, rag_code (*each)(void *ctx, int6
 }
 
 /* One row of up to two numbers; ?1 is arg where the statement has it. */
-static rag_code numbers(struct store_reader *r, const char *sql, int64_t arg, uint64_t *x, uint64_t *y, struct rag_err *err)
+static rag_code numbers(struct store_reader *r, const char *sql, int64_t arg, uint64_t *x, uint64_t *y,
+                        struct rag_err *err)
 {
     sqlite3_stmt *st;
     rag_code rc = conn_prepare(&r->c, sql, &st, err);
@@ -357,7 +371,8 @@ rag_code store_last_seq(struct store_reader *r, int64_t *out, struct rag_err *er
     return rc;
 }
 
-rag_code store_count(struct store_reader *r, int64_t collection, struct store_counts *out, struct rag_err *err)
+rag_code store_count(struct store_reader *r, int64_t collection, struct store_counts *out,
+                     struct rag_err *err)
 {
     bool mine;
     *out = (struct store_counts){0};
@@ -366,10 +381,11 @@ rag_code store_count(struct store_reader *r, int64_t collection, struct store_co
         return rc;
     rc = numbers(r, "SELECT count(*) FROM collections", 0, &out->collections, NULL, err);
     if (!rc && collection)
-        rc = numbers(r, "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents WHERE collection=?1", collection,
-                     &out->documents, &out->chunks, err);
+        rc = numbers(r, "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents WHERE collection=?1",
+                     collection, &out->documents, &out->chunks, err);
     else if (!rc)
-        rc = numbers(r, "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents", 0, &out->documents, &out->chunks, err);
+        rc = numbers(r, "SELECT count(*), coalesce(sum(n_chunks), 0) FROM documents", 0, &out->documents,
+                     &out->chunks, err);
     reader_snapshot_end(r, mine);
     return rc;
 }

@@ -56,8 +56,8 @@ rag_code schema_check(struct conn *c, int *version, struct rag_err *err)
     if (app != STORE_APPLICATION_ID && (app || tables || *version))
         return rag_err_set(err, RAG_ECORRUPT, "database: ragd.db is not one of ragd's");
     if (*version > STORE_SCHEMA_VERSION)
-        return rag_err_set(err, RAG_EVERSION, "database: schema %d is newer than this ragd reads (%d)", *version,
-                           STORE_SCHEMA_VERSION);
+        return rag_err_set(err, RAG_EVERSION, "database: schema %d is newer than this ragd reads (%d)",
+                           *version, STORE_SCHEMA_VERSION);
     return *version < 0 ? rag_err_set(err, RAG_ECORRUPT, "database: schema version %d", *version) : RAG_OK;
 }
 
@@ -67,7 +67,8 @@ rag_code schema_migrate(struct conn *c, int version, struct rag_err *err)
     rag_code rc = conn_exec(c, "BEGIN IMMEDIATE", err);
     for (int v = version; v < STORE_SCHEMA_VERSION && !rc; v++)
         rc = conn_exec(c, store_steps[v], err);
-    snprintf(sql, sizeof sql, "PRAGMA user_version=%d; PRAGMA application_id=%d", STORE_SCHEMA_VERSION, STORE_APPLICATION_ID);
+    snprintf(sql, sizeof sql, "PRAGMA user_version=%d; PRAGMA application_id=%d", STORE_SCHEMA_VERSION,
+             STORE_APPLICATION_ID);
     if (!rc)
         rc = conn_exec(c, sql, err);
     if (!rc)

@@ -9,13 +9,14 @@
 static void finding(uint32_t *n, struct rag_err *err, const char *what, struct str detail)
 {
     if ((*n)++ == 0)
-        rag_err_set(err, RAG_ECORRUPT, "%s%s%s%.*s", strncmp(what, "database: ", 10) == 0 ? "" : "database: ", what,
-                    detail.len ? " " : "", (int)(detail.len < 200 ? detail.len : 200),
-                    detail.len ? detail.ptr : "");
+        rag_err_set(err, RAG_ECORRUPT, "%s%s%s%.*s",
+                    strncmp(what, "database: ", 10) == 0 ? "" : "database: ", what, detail.len ? " " : "",
+                    (int)(detail.len < 200 ? detail.len : 200), detail.len ? detail.ptr : "");
 }
 
 /* Each row of `sql` whose first column is not "ok" is a finding. */
-static rag_code rows_are_findings(struct store_reader *r, const char *sql, const char *what, uint32_t *n, struct rag_err *err)
+static rag_code rows_are_findings(struct store_reader *r, const char *sql, const char *what, uint32_t *n,
+                                  struct rag_err *err)
 {
     sqlite3_stmt *st;
     struct rag_err why = {0};
@@ -43,7 +44,12 @@ static rag_code rows_are_findings(struct store_reader *r, const char *sql, const
 static size_t utf8_step(struct str s, size_t i)
 {
     const unsigned char *p = (const unsigned char *)s.ptr + i;
-    size_t left = s.len - i, n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+    size_t left = s.len - i, n = p[0] < 0x80   ? 1
+                                 : p[0] < 0xc2 ? 0
+                                 : p[0] < 0xe0 ? 2
+                                 : p[0] < 0xf0 ? 3
+                                 : p[0] < 0xf5 ? 4
+                                               : 0;
     if (n == 0 || n > left)
         return 0;
     for (size_t k = 1; k < n; k++)

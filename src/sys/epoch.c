@@ -6,6 +6,7 @@
 #include "sys/epoch.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -117,9 +118,15 @@ void epoch_retire(void *p, void (*free_fn)(void *))
     if (!p)
         return;
     struct retired *r = mem_alloc(MEM_MISC, sizeof *r);
-    if (!r) /* leaking one retired block beats freeing it under a reader */
+    uint64_t epoch = atomic_fetch_add(&global_epoch, 1);
+    if (!r) { /* nowhere to note it: wait for the readers here. A pin of our own would never end: a leak is better */
+        while (!my_depth && oldest_pin() <= epoch)
+            sched_yield();
+        if (!my_depth)
+            free_fn(p);
         return;
-    *r = (struct retired){.p = p, .free_fn = free_fn, .epoch = atomic_fetch_add(&global_epoch, 1)};
+    }
+    *r = (struct retired){.p = p, .free_fn = free_fn, .epoch = epoch};
     pthread_mutex_lock(&retired_mu);
     r->next = retired_list;
     retired_list = r;

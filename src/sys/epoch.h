@@ -11,7 +11,8 @@ void epoch_pin(void);
 void epoch_unpin(void);
 
 /* Calls free_fn(p) once no reader that pinned before this call is left; now or in a later retire or collect.
- * The pointer must already be unreachable for new readers (stored with seq_cst order). Any thread. */
+ * The pointer must already be unreachable for new readers (stored with seq_cst order). Any thread. When memory is
+ * out it waits for those readers; a caller that holds a pin itself leaks p then. */
 void epoch_retire(void *p, void (*free_fn)(void *));
 /* Frees what can be freed. Returns how many wait. */
 unsigned epoch_collect(void);

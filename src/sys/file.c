@@ -38,7 +38,8 @@ rag_code file_read_all(const char *path, uint64_t max_bytes, struct buf *out, st
         out->len += (size_t)n;
         total += (uint64_t)n;
         if (total > max_bytes) {
-            rc = rag_err_set(err, RAG_ETOOBIG, "%s: larger than %llu bytes", path, (unsigned long long)max_bytes);
+            rc = rag_err_set(err, RAG_ETOOBIG, "%s: larger than %llu bytes", path,
+                             (unsigned long long)max_bytes);
             break;
         }
     }
@@ -72,10 +73,12 @@ rag_code file_sync_dir(const char *dir)
     return rag_code_from_errno(e);
 }
 
-rag_code file_write_atomic(const char *dir, const char *name, const void *bytes, size_t len, struct rag_err *err)
+rag_code file_write_atomic(const char *dir, const char *name, const void *bytes, size_t len,
+                           struct rag_err *err)
 {
     char path[4096], temp[4096];
-    int a = snprintf(path, sizeof path, "%s/%s", dir, name), b = snprintf(temp, sizeof temp, "%s/%s.tmp", dir, name);
+    int a = snprintf(path, sizeof path, "%s/%s", dir, name),
+        b = snprintf(temp, sizeof temp, "%s/%s.tmp", dir, name);
     if (a < 0 || b < 0 || (size_t)b >= sizeof temp)
         return rag_err_set(err, RAG_ETOOBIG, "%s: path too long", name);
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

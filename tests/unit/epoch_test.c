@@ -101,9 +101,13 @@ TEST(a_thread_that_ended_gives_its_slot_back)
     }
 }
 
-TEST(retiring_without_memory_leaks_rather_than_frees)
+TEST(retiring_without_memory_waits_for_readers_and_leaks_under_its_own_pin)
 {
     atomic_store(&freed, 0);
+    fault_arm_alloc(2);
+    epoch_retire(thing_new(), thing_free);
+    CHECK(fault_disarm());
+    CHECK_EQ(atomic_load(&freed), 1);
     struct thing *t = thing_new();
     epoch_pin();
     fault_arm_alloc(1);
@@ -112,6 +116,27 @@ TEST(retiring_without_memory_leaks_rather_than_frees)
     CHECK_EQ(t->alive, ALIVE);
     epoch_unpin();
     CHECK_EQ(epoch_collect(), 0);
-    CHECK_EQ(atomic_load(&freed), 0);
+    CHECK_EQ(atomic_load(&freed), 1);
     mem_free(MEM_MISC, t);
+}
+
+TEST(retiring_without_memory_beside_readers_frees_nothing_under_them)
+{
+    pthread_t t[READERS];
+    atomic_store(&stop, false);
+    atomic_store(&seen_dead, 0);
+    atomic_store(&shared, thing_new());
+    for (int i = 0; i < READERS; i++)
+        CHECK_EQ(pthread_create(&t[i], NULL, reader_main, NULL), 0);
+    for (int i = 0; i < 200; i++) {
+        struct thing *old = atomic_exchange(&shared, thing_new());
+        fault_arm_alloc(1);
+        epoch_retire(old, thing_free);
+        CHECK(fault_disarm());
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < READERS; i++)
+        pthread_join(t[i], NULL);
+    CHECK_EQ(atomic_load(&seen_dead), 0);
+    thing_free(atomic_load(&shared));
 }

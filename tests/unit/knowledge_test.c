@@ -591,3 +591,29 @@ TEST(each_failed_allocation_leaves_what_was_acknowledged)
     knowledge_close(k);
     drop_dir();
 }
+
+TEST(collections_survive_each_failed_allocation)
+{
+    fresh_dir();
+    struct knowledge *k = open_it(0);
+    const struct segment_list *l;
+    bool fired = true;
+    for (unsigned nth = 1; fired && nth < 300; nth++) {
+        bool was_there = false;
+        for (int kind = 0; kind < 2; kind++) { /* add, then delete; what failed is done again */
+            struct job j = {.kind = kind ? JOB_COLLECTION_DELETE : JOB_COLLECTION_ADD, .collection = STR_LIT("brief")};
+            fault_arm_alloc(nth);
+            rag_code rc = knowledge_apply(k, &j);
+            fired = fault_disarm();
+            bool there = knowledge_pin(k, STR_LIT("brief"), &l) == RAG_OK;
+            if (there)
+                knowledge_unpin(k);
+            CHECK_EQ(there, rc ? was_there : !was_there);
+            if (rc)
+                CHECK_OK(knowledge_apply(k, &j));
+            was_there = !was_there;
+        }
+    }
+    knowledge_close(k);
+    drop_dir();
+}

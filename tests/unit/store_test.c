@@ -86,16 +86,25 @@ static struct store_document document(const char *id, const char *text)
     static struct store_chunk chunks[2];
     uint32_t n = (uint32_t)strlen(text), half = n / 2;
     chunks[0] = (struct store_chunk){0, half, 0, half, STR_LIT("Top")};
-    chunks[1] = (struct store_chunk){half, n, half, n, STR_LIT("Top\x1f" "Below")};
-    struct store_document d = {.collection = 1, .id = str_of(id), .title = STR_LIT("title"), .source = STR_LIT("a.md"),
-                               .metadata = STR_LIT("{\"lang\":\"en\"}"), .text = str_of(text), .updated_ms = 1000,
-                               .chunks = chunks, .n_chunks = 2};
+    chunks[1] = (struct store_chunk){half, n, half, n,
+                                     STR_LIT("Top\x1f"
+                                             "Below")};
+    struct store_document d = {.collection = 1,
+                               .id = str_of(id),
+                               .title = STR_LIT("title"),
+                               .source = STR_LIT("a.md"),
+                               .metadata = STR_LIT("{\"lang\":\"en\"}"),
+                               .text = str_of(text),
+                               .updated_ms = 1000,
+                               .chunks = chunks,
+                               .n_chunks = 2};
     memset(d.content_hash, 0, 32);
     memcpy(d.content_hash, text, n < 32 ? n : 32);
     return d;
 }
 
-static rag_code put(struct fixture *f, const char *id, const char *text, enum store_put_result *res, int64_t *seq)
+static rag_code put(struct fixture *f, const char *id, const char *text, enum store_put_result *res,
+                    int64_t *seq)
 {
     struct store_document d = document(id, text);
     int64_t old;
@@ -104,7 +113,8 @@ static rag_code put(struct fixture *f, const char *id, const char *text, enum st
     return rc;
 }
 
-static rag_code put_alone(struct fixture *f, struct store_document *d, enum store_put_result *res, int64_t *old)
+static rag_code put_alone(struct fixture *f, struct store_document *d, enum store_put_result *res,
+                          int64_t *old)
 {
     rag_code rc = store_begin(f->s, NULL);
     if (!rc)
@@ -155,7 +165,10 @@ TEST(a_document_comes_back_as_it_was_put)
     int64_t old = -1;
     start(&f);
     const char *text = "年费三千六百元。\n积分 \xf0\x9f\x98\x80 兑换";
-    struct store_chunk c[] = {{0, 25, 0, 9, STR_LIT("卡\x1f" "费用")}, {25, (uint32_t)strlen(text), 9, 16, {0}}};
+    struct store_chunk c[] = {{0, 25, 0, 9,
+                               STR_LIT("卡\x1f"
+                                       "费用")},
+                              {25, (uint32_t)strlen(text), 9, 16, {0}}};
     d = document("卡/白金.md", text);
     d.chunks = c;
     CHECK_OK(store_begin(f.s, NULL));
@@ -561,10 +574,12 @@ TEST(collections_have_a_life_of_their_own)
     CHECK_STR(c[0].name, "default");
     CHECK_EQ(c[0].id, 1);
     CHECK_OK(store_collection_add(f.s, STR_LIT("Cards_2.x-1"), STR_LIT("{\"a\":1}"), 55, &id, NULL));
-    CHECK_EQ(store_collection_add(f.s, STR_LIT("Cards_2.x-1"), STR_LIT("{}"), 56, &again, NULL), RAG_ECONFLICT);
+    CHECK_EQ(store_collection_add(f.s, STR_LIT("Cards_2.x-1"), STR_LIT("{}"), 56, &again, NULL),
+             RAG_ECONFLICT);
     CHECK_EQ(again, id);
-    const char *bad[] = {"", ".", "..", "a b", "a/b", "卡", "a\n",
-                         "12345678901234567890123456789012345678901234567890123456789012345"};
+    const char *bad[] = {
+        "",    ".",  "..",  "a b",
+        "a/b", "卡", "a\n", "12345678901234567890123456789012345678901234567890123456789012345"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK_EQ(store_collection_add(f.s, str_of(bad[i]), STR_LIT("{}"), 1, &again, NULL), RAG_EINVAL);
     CHECK_OK(store_collection_set(f.s, id, STR_LIT("{\"a\":2}"), NULL));
@@ -666,7 +681,8 @@ static void *keep_reading(void *arg)
         return NULL;
     while (!atomic_load(&g->stop)) {
         struct store_document d;
-        if (store_get(r, 1, STR_LIT("a"), 0, &a, &d, NULL) || d.n_chunks != 2 || d.chunks[1].end != d.text.len)
+        if (store_get(r, 1, STR_LIT("a"), 0, &a, &d, NULL) || d.n_chunks != 2 ||
+            d.chunks[1].end != d.text.len)
             g->torn++;
         g->reads++;
         arena_reset(&a);
@@ -801,8 +817,9 @@ TEST(a_damaged_file_is_corrupt_not_empty)
     spoil(&f, 0, "Not the header of SQLite", 24, false);
     CHECK_EQ(reopen(&f, &err), RAG_ECORRUPT);
     CHECK(err.msg[0] != 0);
-    static const char note[] = "some text that was here before, longer than the header of a database: one hundred"
-                               " bytes, and some more";
+    static const char note[] =
+        "some text that was here before, longer than the header of a database: one hundred"
+        " bytes, and some more";
     spoil(&f, 0, note, sizeof note, true);
     CHECK_EQ(reopen(&f, &err), RAG_ECORRUPT);
     struct store_options o = {.dir = f.dir, .read_only = true};
@@ -868,7 +885,8 @@ TEST(a_read_only_folder_can_be_read_and_says_so_to_a_writer)
             snprintf(cmd, sizeof cmd, "cd %s && mv x/* . && rmdir x && test -s ragd.db-wal", f.dir);
             CHECK_EQ(system(cmd), 0);
         }
-        snprintf(cmd, sizeof cmd, "mkdir %s/empty && chmod 0555 %s/empty && chmod a+r %s/* && chmod 0555 %s", f.dir, f.dir, f.dir, f.dir);
+        snprintf(cmd, sizeof cmd, "mkdir %s/empty && chmod 0555 %s/empty && chmod a+r %s/* && chmod 0555 %s",
+                 f.dir, f.dir, f.dir, f.dir);
         CHECK_EQ(system(cmd), 0);
         pid_t child = fork();
         if (child == 0)
@@ -895,7 +913,7 @@ TEST(verification_finds_what_is_broken)
         const char *sql, *says;
     } cases[] = {
         {"UPDATE chunks SET end=end+100 WHERE ordinal=1", "do not fit"},
-        {"UPDATE chunks SET start=2, end=4", "offsets"},       /* inside a character */
+        {"UPDATE chunks SET start=2, end=4", "offsets"}, /* inside a character */
         {"UPDATE chunks SET char_end=char_end+1 WHERE ordinal=0", "offsets"},
         {"DELETE FROM chunks WHERE ordinal=1", "half a document"},
         {"PRAGMA foreign_keys=OFF; DELETE FROM versions", "without its parent"},
@@ -995,7 +1013,8 @@ TEST(rates)
         if (i % 100 == 99)
             CHECK_OK(store_commit(f.s, NULL));
     }
-    printf("put: %.0f documents/s (100 in a transaction, 200 bytes, 2 chunks)\n", DOCS / ((double)(clock_mono_ns() - t) * 1e-9));
+    printf("put: %.0f documents/s (100 in a transaction, 200 bytes, 2 chunks)\n",
+           DOCS / ((double)(clock_mono_ns() - t) * 1e-9));
     int64_t all[3] = {0, 0, -1};
     t = clock_mono_ns();
     CHECK_OK(store_each_seq(f.r, count_seq, all, NULL));
