@@ -55,7 +55,8 @@ int cli_parse(const char *command, int argc, char **argv, const struct cli_optio
         while (o->name && (strncmp(o->name, arg, name_len) != 0 || o->name[name_len]))
             o++;
         if (!o->name)
-            return cli_fail(EXIT_USAGE, "%s: unknown option %.*s: see ragd help %s", command, (int)name_len, arg, command);
+            return cli_fail(EXIT_USAGE, "%s: unknown option %.*s: see ragd help %s", command, (int)name_len,
+                            arg, command);
         if (o->flag && arg[name_len])
             return cli_fail(EXIT_USAGE, "%s: %s takes no value: see ragd help %s", command, o->name, command);
         if (o->flag) {
@@ -129,8 +130,9 @@ int cli_house_open(const char *command, const struct cli_common *common, bool mu
         return status;
     struct stat st;
     if (must_exist && stat(h->cfg.data, &st) != 0) {
-        status = cli_fail(EXIT_FAIL, "%s: data folder %s: %s: fill it with ragd ingest or name another with --data", command,
-                          h->cfg.data, strerror(errno));
+        status = cli_fail(EXIT_FAIL,
+                          "%s: data folder %s: %s: fill it with ragd ingest or name another with --data",
+                          command, h->cfg.data, strerror(errno));
         cli_house_close(h);
         return status;
     }
@@ -146,8 +148,8 @@ int cli_house_open(const char *command, const struct cli_common *common, bool mu
         return -1;
     }
     if (rc == RAG_ECONFLICT)
-        status = cli_fail(EXIT_FAIL, "%s: data folder %s: in use by process %ld: wait until it has ended", command,
-                          h->cfg.data, h->holder.pid);
+        status = cli_fail(EXIT_FAIL, "%s: data folder %s: in use by process %ld: wait until it has ended",
+                          command, h->cfg.data, h->holder.pid);
     else if (rc)
         status = cli_fail(EXIT_FAIL, "%s: %s", command, err.msg[0] ? err.msg : rag_code_name(rc));
     else
@@ -209,8 +211,8 @@ void cli_progress_step(struct cli_progress *p, uint64_t done, uint64_t total)
     enum { WIDTH = 30 };
     static const char bar[] = "##############################";
     int filled = (int)(done * WIDTH / total);
-    fprintf(stderr, "\r\033[K%s [%.*s%*s] %llu/%llu", p->what, filled, bar, WIDTH - filled, "", (unsigned long long)done,
-            (unsigned long long)total);
+    fprintf(stderr, "\r\033[K%s [%.*s%*s] %llu/%llu", p->what, filled, bar, WIDTH - filled, "",
+            (unsigned long long)done, (unsigned long long)total);
     if (done && done < total)
         fprintf(stderr, ", %.0f s left", (double)(total - done) / rate);
 }
@@ -242,7 +244,8 @@ void cli_document_id(struct buf *out, const char *real_path)
     if (out->len - from <= 512 || buf_failed(out))
         return;
     char head[24];
-    int n = snprintf(head, sizeof head, "=#%016llx:", (unsigned long long)hash_bytes(real_path, strlen(real_path), 0));
+    int n = snprintf(head, sizeof head,
+                     "=#%016llx:", (unsigned long long)hash_bytes(real_path, strlen(real_path), 0));
     size_t keep = 512 - (size_t)n, tail = out->len - keep;
     while (tail < out->len && ((unsigned char)out->ptr[tail] & 0xC0) == 0x80)
         tail++;

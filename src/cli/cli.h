@@ -20,7 +20,7 @@ enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 
 struct cli_command {
     const char *name, *arguments, *summary;
-    const char *help; /* options, examples */
+    const char *help;                  /* options, examples */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
     bool hidden;
 };
@@ -49,12 +49,17 @@ struct cli_option {
 /* Takes options out of argv (--name value, --name=value; after `--` everything is positional) and leaves the
  * positional arguments in argv[0 .. *n_positional). Returns -1 to go on, else the exit status (--help was
  * printed, or a usage error). */
-int cli_parse(const char *command, int argc, char **argv, const struct cli_option *options, int *n_positional);
+int cli_parse(const char *command, int argc, char **argv, const struct cli_option *options,
+              int *n_positional);
 
 struct cli_common { /* options of every command that touches a data folder */
     const char *config, *data, *listen, *profile;
 };
-#define CLI_COMMON_OPTIONS(c) {"--config", &(c)->config, NULL}, {"--data", &(c)->data, NULL}
+#define CLI_COMMON_OPTIONS(c)                                                                                \
+    {"--config", &(c)->config, NULL},                                                                        \
+    {                                                                                                        \
+        "--data", &(c)->data, NULL                                                                           \
+    }
 
 /* Loads the configuration, printing every error. Returns -1 to go on, else the exit status. */
 int cli_load_config(const char *command, const struct cli_common *common, struct config *out);
@@ -64,12 +69,13 @@ struct cli_house {
     struct config cfg;
     struct data_lock lock;
     struct data_lock_holder holder;
-    bool remote;   /* a server holds the folder: talk to it */
-    struct analyzer *analyzer;    /* else these are open */
+    bool remote;               /* a server holds the folder: talk to it */
+    struct analyzer *analyzer; /* else these are open */
     struct knowledge *knowledge;
 };
 /* Returns -1 to go on, else the exit status (reported). must_exist: a missing folder is an error. */
-int cli_house_open(const char *command, const struct cli_common *common, bool must_exist, struct cli_house *out);
+int cli_house_open(const char *command, const struct cli_common *common, bool must_exist,
+                   struct cli_house *out);
 void cli_house_close(struct cli_house *h);
 
 /* The message of an error answer ({"error":{"message":..}}), else "HTTP STATUS". */

@@ -49,7 +49,8 @@ int cmd_config(int argc, char **argv)
     if (status >= 0)
         return status;
     if (n || print_default + show + (check_file != NULL) > 1)
-        return cli_fail(EXIT_USAGE, "config: one of --print-default, --check FILE, --show: see ragd help config");
+        return cli_fail(EXIT_USAGE,
+                        "config: one of --print-default, --check FILE, --show: see ragd help config");
     struct buf b;
     buf_init(&b, MEM_MISC);
     if (print_default) {

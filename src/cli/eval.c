@@ -55,7 +55,8 @@ static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, s
         s.profile.bm25_k1 = bm25[i].k1;
         s.profile.bm25_b = bm25[i].b;
         snprintf(name, sizeof name, "k1 %.1f, b %.2f", (double)bm25[i].k1, (double)bm25[i].b);
-        bool same = fabsf(bm25[i].k1 - base.profile.bm25_k1) < 1e-6F && fabsf(bm25[i].b - base.profile.bm25_b) < 1e-6F;
+        bool same = fabsf(bm25[i].k1 - base.profile.bm25_k1) < 1e-6F &&
+                    fabsf(bm25[i].b - base.profile.bm25_b) < 1e-6F;
         if (!same)
             add_row(rows, &n, &s, name);
     }
@@ -81,7 +82,8 @@ static void write_run(void *ctx, uint32_t query, const struct eval_ranked *ranke
     for (uint32_t i = 0; i < n; i++) {
         float score = ranked[i].score < before ? ranked[i].score : nextafterf(before, -INFINITY);
         const struct eval_doc *d = &docs[ranked[i].doc];
-        fprintf(w->f, "%.*s Q0 %.*s %u %.9g ragd\n", (int)q->id.len, q->id.ptr, (int)d->id.len, d->id.ptr, i + 1, (double)score);
+        fprintf(w->f, "%.*s Q0 %.*s %u %.9g ragd\n", (int)q->id.len, q->id.ptr, (int)d->id.len, d->id.ptr,
+                i + 1, (double)score);
         before = score;
     }
 }
@@ -112,10 +114,13 @@ static struct timing timing(double *ms, uint32_t n) /* sorts ms */
 
 static const char *const stage_names[EVAL_STAGES] = {"analysis", "retrieval"};
 
-static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, uint64_t n_chunks, double index_s)
+static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, uint64_t n_chunks,
+                       double index_s)
 {
-    printf("%zu documents, %llu chunks indexed in %.1f s; %u judged queries (%u without judgments left out)\n\n",
-           d->docs.len / sizeof(struct eval_doc), (unsigned long long)n_chunks, index_s, rows[0].result.n, d->n_unjudged);
+    printf(
+        "%zu documents, %llu chunks indexed in %.1f s; %u judged queries (%u without judgments left out)\n\n",
+        d->docs.len / sizeof(struct eval_doc), (unsigned long long)n_chunks, index_s, rows[0].result.n,
+        d->n_unjudged);
     printf("%-24s", "");
     for (int m = 0; m < EVAL_METRICS; m++)
         printf("  %-19s", eval_metric_names[m]);
@@ -156,18 +161,20 @@ static void row_json(struct buf *out, struct row *r)
     for (int m = 0; m < EVAL_METRICS; m++) {
         double mean, lo, hi;
         eval_interval(r->result.per_query[m], r->result.n, &mean, &lo, &hi);
-        buf_addf(out, "%s\"%s\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f}", m ? "," : "", eval_metric_names[m], mean, lo, hi);
+        buf_addf(out, "%s\"%s\":{\"value\":%.6f,\"low\":%.6f,\"high\":%.6f}", m ? "," : "",
+                 eval_metric_names[m], mean, lo, hi);
     }
     buf_addz(out, "},\"ms_per_query\":{");
     for (int s = 0; s < EVAL_STAGES; s++) {
         struct timing t = timing(r->result.ms[s], r->result.n);
-        buf_addf(out, "%s\"%s\":{\"mean\":%.4f,\"p50\":%.4f,\"p99\":%.4f}", s ? "," : "", stage_names[s], t.mean, t.p50, t.p99);
+        buf_addf(out, "%s\"%s\":{\"mean\":%.4f,\"p50\":%.4f,\"p99\":%.4f}", s ? "," : "", stage_names[s],
+                 t.mean, t.p50, t.p99);
     }
     buf_addz(out, "}}");
 }
 
-static void print_json(struct row *rows, uint32_t n, const struct eval_data *d, const char *dir, uint64_t n_chunks,
-                       double index_s)
+static void print_json(struct row *rows, uint32_t n, const struct eval_data *d, const char *dir,
+                       uint64_t n_chunks, double index_s)
 {
     struct buf b;
     buf_init(&b, MEM_MISC);
@@ -190,15 +197,17 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
     cli_progress_step(ctx, done, total);
 }
 
-static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d, const struct segment_list *list,
-                         const struct analyzer *an, const struct eval_args *a, struct rag_err *err)
+static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d,
+                         const struct segment_list *list, const struct analyzer *an,
+                         const struct eval_args *a, struct rag_err *err)
 {
     struct run_writer w = {.data = d};
     if (a->run_file && !(w.f = fopen(a->run_file, "we")))
         return rag_err_set(err, rag_code_from_errno(errno), "%s: %s", a->run_file, strerror(errno));
     rag_code rc = RAG_OK;
     for (uint32_t i = 0; i < n && !rc; i++)
-        rc = eval_run(d, list, an, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result, err);
+        rc = eval_run(d, list, an, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result,
+                      err);
     if (w.f && (ferror(w.f) | fclose(w.f)) && !rc)
         rc = rag_err_set(err, RAG_EIO, "%s: cannot write", a->run_file);
     return rc;
@@ -259,7 +268,8 @@ int cmd_eval(int argc, char **argv)
     if (status >= 0)
         return status;
     if (n || !a.files.dir)
-        return cli_fail(EXIT_USAGE, "eval: %s: ragd eval --dataset DIR", n ? "unexpected argument" : "no data set");
+        return cli_fail(EXIT_USAGE, "eval: %s: ragd eval --dataset DIR",
+                        n ? "unexpected argument" : "no data set");
     if (strcmp(a.legs, "dense") == 0 || strcmp(a.legs, "hybrid") == 0)
         return cli_fail(EXIT_USAGE, "eval: --legs %s: not yet supported: use bm25 or full", a.legs);
     if (strcmp(a.legs, "bm25") != 0 && strcmp(a.legs, "full") != 0)

@@ -18,8 +18,16 @@
 #include "wire/json_in.h"
 #include "wire/json_out.h"
 
-enum { QUEUE_ITEMS = 512, QUEUE_BYTES = 32 << 20, BATCH_ITEMS = 256, BATCH_BYTES = 4 << 20, MAX_LINE = 64 << 20,
-       SEND_TIMEOUT_MS = 600000, MAX_INGEST_WORKERS = 8, REMOTE_WORKERS = 4 };
+enum {
+    QUEUE_ITEMS = 512,
+    QUEUE_BYTES = 32 << 20,
+    BATCH_ITEMS = 256,
+    BATCH_BYTES = 4 << 20,
+    MAX_LINE = 64 << 20,
+    SEND_TIMEOUT_MS = 600000,
+    MAX_INGEST_WORKERS = 8,
+    REMOTE_WORKERS = 4
+};
 
 struct item {
     const char *path;      /* of a file: the walk's; of a line: the item's own */
@@ -55,7 +63,8 @@ static void failed(struct ingest *in, const char *path, const char *reason)
     pthread_mutex_lock(&in->mu);
     in->failed++;
     in->done++;
-    struct failure f = {arena_strndup(&in->arena, path, strlen(path)), arena_strndup(&in->arena, reason, strlen(reason))};
+    struct failure f = {arena_strndup(&in->arena, path, strlen(path)),
+                        arena_strndup(&in->arena, reason, strlen(reason))};
     if (f.path && f.reason)
         BUF_ADD_VALUE(&in->failures, f);
     pthread_mutex_unlock(&in->mu);
@@ -119,6 +128,16 @@ static void item_clear(struct item *item)
         return;
     free(item->line);
     mem_free(MEM_MISC, (char *)(uintptr_t)item->path);
+}
+
+/* For a worker that cannot start: its share must not be lost silently. */
+static void fail_all(struct ingest *in)
+{
+    struct item item;
+    while (queue_take(in, true, &item) > 0) {
+        failed(in, item.path, "out of memory");
+        item_clear(&item);
+    }
 }
 
 /* ---- into the folder ----------------------------------------------------------------------------------- */
@@ -193,8 +212,8 @@ static void add_readable(struct buf *out, const char *path)
 }
 
 /* Plain text is not parsed, so it needs no child; the server does the same. */
-static rag_code extract(struct ingest *in, enum extract_format f, struct str bytes, const char *name, struct text_doc *out,
-                        struct rag_err *err)
+static rag_code extract(struct ingest *in, enum extract_format f, struct str bytes, const char *name,
+                        struct text_doc *out, struct rag_err *err)
 {
     return f == FORMAT_TEXT ? extract_bytes(f, bytes, name, &in->limits, out, err)
                             : extract_in_child(cli_self_exe(), f, bytes, name, &in->limits, out, err);
@@ -212,7 +231,8 @@ static void file_into_batch(struct ingest *in, const struct item *item, struct b
     add_readable(&source, item->real_path);
     rag_code rc = file_read_all(item->real_path, in->limits.max_input_bytes, &bytes, &err);
     if (!rc)
-        rc = extract(in, extract_format_of(item->path), buf_str(&bytes), base_name(item->path), &d->doc, &err);
+        rc =
+            extract(in, extract_format_of(item->path), buf_str(&bytes), base_name(item->path), &d->doc, &err);
     d->id = copy(&b->arena, buf_str(&id));
     d->source = copy(&b->arena, buf_str(&source));
     if (!rc && (!d->id.ptr || !d->source.ptr || buf_failed(&id) || buf_failed(&source)))
@@ -230,7 +250,8 @@ static void file_into_batch(struct ingest *in, const struct item *item, struct b
 }
 
 /* A line as POST .../documents takes it, checked by the same code. Strings live in `a`. */
-static rag_code line_to_doc(struct ingest *in, struct str line, struct arena *a, struct doc_input *d, struct rag_err *err)
+static rag_code line_to_doc(struct ingest *in, struct str line, struct arena *a, struct doc_input *d,
+                            struct rag_err *err)
 {
     struct document_in *doc = NULL;
     uint32_t n;
@@ -246,7 +267,8 @@ static rag_code line_to_doc(struct ingest *in, struct str line, struct arena *a,
     }
     enum extract_format f = doc->format.len ? extract_format_by_name(doc->format) : FORMAT_TEXT;
     if (f == FORMAT_UNKNOWN)
-        return rag_err_param(err, RAG_EUNSUPPORTED, "format", "unknown format %.*s", (int)doc->format.len, doc->format.ptr);
+        return rag_err_param(err, RAG_EUNSUPPORTED, "format", "unknown format %.*s", (int)doc->format.len,
+                             doc->format.ptr);
     d->id = doc->id;
     d->title = doc->title;
     d->source = doc->source;
@@ -272,7 +294,10 @@ static void work_local(struct ingest *in)
 {
     struct batch *b = mem_zalloc(MEM_MISC, sizeof *b);
     struct item item;
-    RAG_ASSERT(b != NULL);
+    if (!b) {
+        fail_all(in);
+        return;
+    }
     for (int got; (got = queue_take(in, b->n == 0, &item)) >= 0 || b->n;) {
         if (got > 0) {
             if (item.real_path)
@@ -294,8 +319,8 @@ struct remote {
     struct http_client *client;
     struct http_reply reply;
     char url[128];
-    struct buf body;              /* {"documents":[line,line */
-    char paths[BATCH_ITEMS][32];  /* of the lines */
+    struct buf body;             /* {"documents":[line,line */
+    char paths[BATCH_ITEMS][32]; /* of the lines */
     uint32_t n;
 };
 
@@ -316,15 +341,16 @@ static void take_result(struct ingest *in, const char *path, const json_t *o, co
 }
 
 /* Sends until the answer is not 503: the server is at its limit and says so, and nothing is lost by asking again. */
-static rag_code send_patiently(struct remote *r, const struct http_part *parts, uint32_t n_parts, struct rag_err *err)
+static rag_code send_patiently(struct remote *r, const struct http_part *parts, uint32_t n_parts,
+                               struct rag_err *err)
 {
     rag_code rc;
     for (unsigned tries = 0;; tries++) {
         if (tries)
             usleep(200000U * tries);
         rc = parts ? http_client_upload(r->client, r->url, parts, n_parts, SEND_TIMEOUT_MS, &r->reply, err)
-                   : http_client_send(r->client, "POST", r->url, "application/json", buf_str(&r->body), SEND_TIMEOUT_MS,
-                                      &r->reply, err);
+                   : http_client_send(r->client, "POST", r->url, "application/json", buf_str(&r->body),
+                                      SEND_TIMEOUT_MS, &r->reply, err);
         if (rc || r->reply.status != 503 || tries == 9)
             return rc;
     }
@@ -347,7 +373,8 @@ static void send_lines(struct remote *r)
     buf_addz(&r->body, "]}");
     rag_code rc = buf_failed(&r->body) ? RAG_ENOMEM : send_patiently(r, NULL, 0, &err);
     reason_of(r, rc, &err, why, sizeof why);
-    json_t *o = !rc && r->reply.status == 200 ? json_loadb(r->reply.body.ptr, r->reply.body.len, 0, NULL) : NULL;
+    json_t *o =
+        !rc && r->reply.status == 200 ? json_loadb(r->reply.body.ptr, r->reply.body.len, 0, NULL) : NULL;
     const json_t *results = json_object_get(o, "results");
     for (uint32_t i = 0; i < r->n; i++)
         take_result(r->in, r->paths[i], json_array_get(results, i), why);
@@ -410,7 +437,10 @@ static void work_remote(struct ingest *in)
     http_reply_init(&r.reply);
     buf_init(&r.body, MEM_MISC);
     snprintf(r.url, sizeof r.url, "/v1/collections/%s/documents", in->collection);
-    RAG_ASSERT(http_client_new(in->house->holder.address, in->house->holder.token, &r.client) == RAG_OK);
+    if (http_client_new(in->house->holder.address, in->house->holder.token, &r.client)) {
+        fail_all(in);
+        return;
+    }
     for (int got; (got = queue_take(in, r.n == 0, &item)) >= 0 || r.n;) {
         if (got > 0) {
             if (item.real_path)
@@ -450,10 +480,12 @@ static int create_remote(struct ingest *in)
     if (!rc)
         rc = http_client_send(c, "GET", url, NULL, str_make(NULL, 0), SEND_TIMEOUT_MS, &reply, &err);
     if (!rc && reply.status == 404)
-        rc = http_client_send(c, "PUT", url, "application/json", STR_LIT("{}"), SEND_TIMEOUT_MS, &reply, &err);
+        rc =
+            http_client_send(c, "PUT", url, "application/json", STR_LIT("{}"), SEND_TIMEOUT_MS, &reply, &err);
     int status = -1;
     if (rc) {
-        status = cli_fail(EXIT_FAIL, "ingest: %s: is the server still up?", err.msg[0] ? err.msg : rag_code_name(rc));
+        status = cli_fail(EXIT_FAIL, "ingest: %s: is the server still up?",
+                          err.msg[0] ? err.msg : rag_code_name(rc));
     } else if (reply.status >= 300) {
         cli_reply_message(&reply, why, sizeof why);
         status = cli_fail(EXIT_FAIL, "ingest: collection %s: %s", in->collection, why);
@@ -467,10 +499,12 @@ static int create_local(struct ingest *in)
 {
     if (knowledge_collection_id(in->house->knowledge, str_of(in->collection)))
         return -1;
-    struct job job = {.kind = JOB_COLLECTION_ADD, .collection = str_of(in->collection), .settings = STR_LIT("{}")};
+    struct job job = {
+        .kind = JOB_COLLECTION_ADD, .collection = str_of(in->collection), .settings = STR_LIT("{}")};
     rag_code rc = knowledge_apply(in->house->knowledge, &job);
     if (rc && rc != RAG_ECONFLICT)
-        return cli_fail(EXIT_FAIL, "ingest: collection %s: %s", in->collection, job.err.msg[0] ? job.err.msg : rag_code_name(rc));
+        return cli_fail(EXIT_FAIL, "ingest: collection %s: %s", in->collection,
+                        job.err.msg[0] ? job.err.msg : rag_code_name(rc));
     return -1;
 }
 
@@ -500,7 +534,8 @@ static void produce_lines(struct ingest *in, struct cli_progress *p)
             failed(in, path, "line over 64 MiB");
             continue;
         }
-        struct item item = {.path = mem_strndup(MEM_MISC, path, strlen(path)), .line = malloc(s.len + 1), .line_len = s.len};
+        struct item item = {
+            .path = mem_strndup(MEM_MISC, path, strlen(path)), .line = malloc(s.len + 1), .line_len = s.len};
         if (!item.path || !item.line) {
             free(item.line);
             mem_free(MEM_MISC, (char *)(uintptr_t)item.path);
@@ -564,9 +599,11 @@ static void report_json(const struct ingest *in, uint64_t skipped)
 {
     struct buf b;
     buf_init(&b, MEM_MISC);
-    buf_addf(&b, "{\"added\":%llu,\"updated\":%llu,\"unchanged\":%llu,\"failed\":%llu,\"skipped\":%llu,\"chunks\":%llu,\"errors\":[",
-             (unsigned long long)in->added, (unsigned long long)in->updated, (unsigned long long)in->unchanged,
-             (unsigned long long)in->failed, (unsigned long long)skipped, (unsigned long long)in->chunks);
+    buf_addf(
+        &b,
+        "{\"added\":%llu,\"updated\":%llu,\"unchanged\":%llu,\"failed\":%llu,\"skipped\":%llu,\"chunks\":%llu,\"errors\":[",
+        (unsigned long long)in->added, (unsigned long long)in->updated, (unsigned long long)in->unchanged,
+        (unsigned long long)in->failed, (unsigned long long)skipped, (unsigned long long)in->chunks);
     const struct failure *f = (const struct failure *)(const void *)in->failures.ptr;
     for (size_t i = 0; i < in->failures.len / sizeof *f; i++) {
         buf_addz(&b, i ? ",{\"path\":" : "{\"path\":");
@@ -585,8 +622,9 @@ static void report_text(const struct ingest *in, uint64_t skipped, int64_t took_
     const struct failure *f = (const struct failure *)(const void *)in->failures.ptr;
     for (size_t i = 0; i < in->failures.len / sizeof *f; i++)
         cli_fail(0, "ingest: %s: %s", f[i].path, f[i].reason);
-    printf("%s: added %llu, updated %llu, unchanged %llu, failed %llu", in->collection, (unsigned long long)in->added,
-           (unsigned long long)in->updated, (unsigned long long)in->unchanged, (unsigned long long)in->failed);
+    printf("%s: added %llu, updated %llu, unchanged %llu, failed %llu", in->collection,
+           (unsigned long long)in->added, (unsigned long long)in->updated, (unsigned long long)in->unchanged,
+           (unsigned long long)in->failed);
     if (skipped)
         printf(", skipped %llu of other types", (unsigned long long)skipped);
     printf(" (%llu chunks written, %.1f s)\n", (unsigned long long)in->chunks, (double)took_ns / 1e9);
@@ -652,8 +690,11 @@ int cmd_ingest(int argc, char **argv)
             lines = true;
         else
             rc = walk_add(&w, argv[i]);
-    struct ingest in = {.house = &house, .collection = collection, .mu = PTHREAD_MUTEX_INITIALIZER,
-                        .more = PTHREAD_COND_INITIALIZER, .room = PTHREAD_COND_INITIALIZER};
+    struct ingest in = {.house = &house,
+                        .collection = collection,
+                        .mu = PTHREAD_MUTEX_INITIALIZER,
+                        .more = PTHREAD_COND_INITIALIZER,
+                        .room = PTHREAD_COND_INITIALIZER};
     buf_init(&in.failures, MEM_MISC);
     if (rc)
         status = cli_fail(EXIT_FAIL, "ingest: out of memory");

@@ -18,7 +18,8 @@ struct self_server {
 
 static int self_serve(struct cli_house *h, struct self_server *s)
 {
-    s->pipeline = (struct pipeline){.knowledge = h->knowledge, .analyzer = h->analyzer, .profile = h->cfg.profile};
+    s->pipeline =
+        (struct pipeline){.knowledge = h->knowledge, .analyzer = h->analyzer, .profile = h->cfg.profile};
     struct api_key key = {.name = "local", .secret = h->lock.token, .scopes = SCOPE_ADMIN};
     struct api_options opt = {.host = "127.0.0.1",
                               .pipeline = &s->pipeline,
@@ -48,12 +49,13 @@ static void print_citation(const json_t *c)
     printf("  [%lld] %s", (long long)json_integer_value(json_object_get(c, "n")), text_of(c, "title"));
     size_t i;
     json_t *h;
-    json_array_foreach(json_object_get(c, "heading_path"), i, h)
-        if (i || strcmp(json_string_value(h), text_of(c, "title")) != 0)
-            printf(" > %s", json_string_value(h));
+    json_array_foreach(json_object_get(c, "heading_path"), i,
+                       h) if (i || strcmp(json_string_value(h), text_of(c, "title")) != 0)
+        printf(" > %s", json_string_value(h));
     printf("\n      %s, version %lld, characters %lld to %lld\n", text_of(c, "document_id"),
            (long long)json_integer_value(json_object_get(c, "version")),
-           (long long)json_integer_value(json_object_get(c, "start")), (long long)json_integer_value(json_object_get(c, "end")));
+           (long long)json_integer_value(json_object_get(c, "start")),
+           (long long)json_integer_value(json_object_get(c, "end")));
 }
 
 static void print_answer(const json_t *o, bool explain)
@@ -66,15 +68,16 @@ static void print_answer(const json_t *o, bool explain)
         printf("\n");
     json_array_foreach(citations, i, c) print_citation(c);
     printf("\nconfidence %.2f, %s question, %.1f ms\n", json_number_value(json_object_get(o, "confidence")),
-           text_of(o, "complexity"), json_number_value(json_object_get(json_object_get(o, "timings_ms"), "total")));
+           text_of(o, "complexity"),
+           json_number_value(json_object_get(json_object_get(o, "timings_ms"), "total")));
     if (!explain)
         return;
     char *text = json_dumps(json_object_get(o, "explain"), JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     printf("\n%s\n\n", text ? text : "{}");
     free(text);
-    json_array_foreach(json_object_get(o, "contexts"), i, c)
-        printf("%2zu. score %.3f  bm25 %.2f  %s\n", i + 1, json_number_value(json_object_get(c, "score")),
-               json_number_value(json_object_get(json_object_get(c, "scores"), "bm25")), text_of(c, "chunk_id"));
+    json_array_foreach(json_object_get(o, "contexts"), i, c) printf(
+        "%2zu. score %.3f  bm25 %.2f  %s\n", i + 1, json_number_value(json_object_get(c, "score")),
+        json_number_value(json_object_get(json_object_get(c, "scores"), "bm25")), text_of(c, "chunk_id"));
 }
 
 static int show(const struct http_reply *r, bool explain, bool json)
@@ -96,7 +99,8 @@ static int show(const struct http_reply *r, bool explain, bool json)
     return EXIT_OK;
 }
 
-static int ask(const char *url, const char *token, const char *collection, const char *text, bool explain, bool json)
+static int ask(const char *url, const char *token, const char *collection, const char *text, bool explain,
+               bool json)
 {
     struct http_client *c = NULL;
     struct http_reply reply;
@@ -112,8 +116,10 @@ static int ask(const char *url, const char *token, const char *collection, const
     if (!rc)
         rc = http_client_new(url, token, &c);
     if (!rc)
-        rc = http_client_send(c, "POST", "/v1/query", "application/json", str_of(bytes), QUERY_TIMEOUT_MS, &reply, &err);
-    int status = rc ? cli_fail(rc == RAG_EINVAL ? EXIT_USAGE : EXIT_FAIL, "query: %s", err.msg[0] ? err.msg : rag_code_name(rc))
+        rc = http_client_send(c, "POST", "/v1/query", "application/json", str_of(bytes), QUERY_TIMEOUT_MS,
+                              &reply, &err);
+    int status = rc ? cli_fail(rc == RAG_EINVAL ? EXIT_USAGE : EXIT_FAIL, "query: %s",
+                               err.msg[0] ? err.msg : rag_code_name(rc))
                     : show(&reply, explain, json);
     http_client_free(c);
     http_reply_clear(&reply);
@@ -156,8 +162,9 @@ int cmd_query(int argc, char **argv)
         if (!house.remote)
             status = self_serve(&house, &self);
         if (status < 0)
-            status = ask(house.remote ? house.holder.address : self.url, house.remote ? house.holder.token : house.lock.token,
-                         collection, text.ptr, explain, json);
+            status = ask(house.remote ? house.holder.address : self.url,
+                         house.remote ? house.holder.token : house.lock.token, collection, text.ptr, explain,
+                         json);
         api_stop(self.api, 1000);
         cli_house_close(&house);
     }

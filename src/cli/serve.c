@@ -7,8 +7,10 @@ extern char **environ;
 int cmd_serve(int argc, char **argv)
 {
     struct cli_common common = {0};
-    const struct cli_option options[] = {
-        CLI_COMMON_OPTIONS(&common), {"--listen", &common.listen, NULL}, {"--profile", &common.profile, NULL}, {0}};
+    const struct cli_option options[] = {CLI_COMMON_OPTIONS(&common),
+                                         {"--listen", &common.listen, NULL},
+                                         {"--profile", &common.profile, NULL},
+                                         {0}};
     int n, status = cli_parse("serve", argc, argv, options, &n);
     if (status >= 0)
         return status;

@@ -81,7 +81,8 @@ int cmd_verify(int argc, char **argv)
     if (status >= 0)
         return status;
     if (n)
-        return cli_fail(EXIT_USAGE, "verify: %s: backup files are not yet supported: give a folder with --data", argv[0]);
+        return cli_fail(EXIT_USAGE,
+                        "verify: %s: backup files are not yet supported: give a folder with --data", argv[0]);
     struct config cfg;
     status = cli_load_config("verify", &common, &cfg);
     if (status >= 0)
@@ -106,16 +107,20 @@ int cmd_verify(int argc, char **argv)
     verify_database(cfg.data, &f, &counts);
     verify_segments(cfg.data, an, &f);
     if (json)
-        printf("{\"ok\":%s,\"collections\":%llu,\"documents\":%llu,\"chunks\":%llu,\"segment_files\":%u,\"findings\":[%.*s]}\n",
-               f.n ? "false" : "true", (unsigned long long)counts.collections, (unsigned long long)counts.documents,
-               (unsigned long long)counts.chunks, f.segments, (int)f.json.len, f.json.ptr ? f.json.ptr : "");
+        printf(
+            "{\"ok\":%s,\"collections\":%llu,\"documents\":%llu,\"chunks\":%llu,\"segment_files\":%u,\"findings\":[%.*s]}\n",
+            f.n ? "false" : "true", (unsigned long long)counts.collections,
+            (unsigned long long)counts.documents, (unsigned long long)counts.chunks, f.segments,
+            (int)f.json.len, f.json.ptr ? f.json.ptr : "");
     else if (f.n == 0)
         printf("%s: fine: %llu documents, %llu chunks in %llu collections, %u segment files\n", cfg.data,
                (unsigned long long)counts.documents, (unsigned long long)counts.chunks,
                (unsigned long long)counts.collections, f.segments);
     if (f.n)
-        cli_fail(0, "verify: %s: %u findings: segment files are rebuilt by ragd serve; restore a damaged database from a copy",
-                 cfg.data, f.n);
+        cli_fail(
+            0,
+            "verify: %s: %u findings: segment files are rebuilt by ragd serve; restore a damaged database from a copy",
+            cfg.data, f.n);
     status = f.n ? EXIT_FAIL : EXIT_OK;
     buf_clear(&f.json);
     analyzer_free(an);

@@ -55,7 +55,8 @@ static rag_code add_folder(struct walk *w, const char *path)
     bool slash = len && path[len - 1] == '/';
     for (int i = 0; i < n; i++) {
         char below[PATH_MAX];
-        if (snprintf(below, sizeof below, "%s%s%s", path, slash ? "" : "/", names[i]->d_name) >= (int)sizeof below)
+        if (snprintf(below, sizeof below, "%s%s%s", path, slash ? "" : "/", names[i]->d_name) >=
+            (int)sizeof below)
             w->n_skipped++; /* cannot be opened either */
         else if (!rc)
             rc = add_one(w, below, false);
@@ -80,7 +81,8 @@ static rag_code add_one(struct walk *w, const char *path, bool named)
     }
     if (!folder && extract_format_of(path) == FORMAT_UNKNOWN) {
         if (named)
-            return add(w, path, NULL, "this type is not supported: use txt, md, html, csv, tsv, json, jsonl or xlsx");
+            return add(w, path, NULL,
+                       "this type is not supported: use txt, md, html, csv, tsv, json, jsonl or xlsx");
         w->n_skipped++;
         return RAG_OK;
     }

@@ -16,9 +16,9 @@ struct walk_item {
 };
 struct walk {
     struct arena arena;
-    struct buf items;      /* struct walk_item[] */
-    struct strset seen;    /* real paths: a file or folder that is reached twice is taken once */
-    uint64_t n_skipped;    /* in folders: types we do not take, things that are no files */
+    struct buf items;   /* struct walk_item[] */
+    struct strset seen; /* real paths: a file or folder that is reached twice is taken once */
+    uint64_t n_skipped; /* in folders: types we do not take, things that are no files */
 };
 void walk_init(struct walk *w);
 void walk_clear(struct walk *w);

@@ -109,8 +109,8 @@ static bool node_absent(const yaml_node_t *n)
 
 static bool node_number(const yaml_node_t *n, double *out)
 {
-    if (n->type != YAML_SCALAR_NODE || n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE || n->data.scalar.length == 0 ||
-        n->data.scalar.length > 40)
+    if (n->type != YAML_SCALAR_NODE || n->data.scalar.style != YAML_PLAIN_SCALAR_STYLE ||
+        n->data.scalar.length == 0 || n->data.scalar.length > 40)
         return false;
     const char *s = (const char *)n->data.scalar.value;
     if (s[strspn(s, "0123456789.eE+-")] || strlen(s) != n->data.scalar.length)
@@ -124,8 +124,8 @@ static bool check_range(struct loader *l, const struct config_row *row, const ya
 {
     if (v >= row->min && v <= row->max)
         return true;
-    complain(l, n, "%s: %s is out of range: use %g to %.10g", row->path, (const char *)n->data.scalar.value, row->min,
-             row->max);
+    complain(l, n, "%s: %s is out of range: use %g to %.10g", row->path, (const char *)n->data.scalar.value,
+             row->min, row->max);
     return false;
 }
 
@@ -143,7 +143,8 @@ static bool parse_u32(struct loader *l, const struct config_row *row, const yaml
 }
 
 /* A copy in the config's arena; NULL was reported. Control characters have no place in any of our strings. */
-static const char *parse_string(struct loader *l, const char *what, const yaml_node_t *n, size_t min, size_t max)
+static const char *parse_string(struct loader *l, const char *what, const yaml_node_t *n, size_t min,
+                                size_t max)
 {
     if (n->type != YAML_SCALAR_NODE) {
         complain(l, n, "%s: wants a string, this is %s", what, node_kind(n));
@@ -186,9 +187,11 @@ static bool parse_enum(struct loader *l, const struct config_row *row, const yam
         return false;
     size_t len = strlen(v);
     static const char suffix[] = "_optimized";
-    if (strcmp(row->path, "profile") == 0 && len > sizeof suffix - 1 && strcmp(v + len - (sizeof suffix - 1), suffix) == 0)
+    if (strcmp(row->path, "profile") == 0 && len > sizeof suffix - 1 &&
+        strcmp(v + len - (sizeof suffix - 1), suffix) == 0)
         v = arena_strndup(&l->cfg->arena, v, len - (sizeof suffix - 1));
-    if (strcmp(row->path, "log.level") == 0 && l->place.origin.kind == ORIGIN_ENV) { /* LOG_LEVEL=WARNING is a habit */
+    if (strcmp(row->path, "log.level") == 0 &&
+        l->place.origin.kind == ORIGIN_ENV) { /* LOG_LEVEL=WARNING is a habit */
         if (strcasecmp(v, "warning") == 0)
             v = "warn";
         else if (strcasecmp(v, "critical") == 0)
@@ -203,7 +206,8 @@ static bool parse_enum(struct loader *l, const struct config_row *row, const yam
     const char *later = strstr(row->choices, "||");
     size_t now_len = later ? (size_t)(later - row->choices) : strlen(row->choices);
     if (later && choice_has(later + 2, strlen(later + 2), v)) {
-        complain(l, n, "%s: '%s' is not yet supported: leave it out or use %.*s", row->path, v, (int)now_len, row->choices);
+        complain(l, n, "%s: '%s' is not yet supported: leave it out or use %.*s", row->path, v, (int)now_len,
+                 row->choices);
         return false;
     }
     if (!choice_has(row->choices, now_len, v)) {
@@ -233,7 +237,8 @@ static bool parse_u32x3(struct loader *l, const struct config_row *row, const ya
 {
     if (n->type == YAML_SEQUENCE_NODE) {
         if (item_count(n) != 3) {
-            complain(l, n, "%s: wants three numbers [simple, medium, complex], this list has %u", row->path, item_count(n));
+            complain(l, n, "%s: wants three numbers [simple, medium, complex], this list has %u", row->path,
+                     item_count(n));
             return false;
         }
         bool ok = true;
@@ -282,7 +287,8 @@ static bool parse_strings(struct loader *l, const char *what, const yaml_node_t 
 static bool is_name(const char *s)
 {
     size_t n = strlen(s);
-    return n >= 1 && n <= 64 && s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == 0 &&
+    return n >= 1 && n <= 64 &&
+           s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")] == 0 &&
            strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
 }
 
@@ -328,7 +334,8 @@ static bool parse_key_field(struct loader *l, const char *what, const char *fiel
             return false;
         for (uint32_t i = 0; i < key->collections.n; i++)
             if (!is_name(key->collections.items[i])) {
-                complain(l, item_at(l, v, i), "%s: '%s' is no collection name", path, key->collections.items[i]);
+                complain(l, item_at(l, v, i), "%s: '%s' is no collection name", path,
+                         key->collections.items[i]);
                 return false;
             }
         return true;
@@ -345,12 +352,17 @@ static bool parse_key_field(struct loader *l, const char *what, const char *fiel
         return false;
     }
     if (strcmp(field, "key") == 0 || strcmp(field, "secret") == 0) {
-        complain(l, at, "%s: a key must not stand in the file: name its variable with key_env or its file with key_file", path);
+        complain(
+            l, at,
+            "%s: a key must not stand in the file: name its variable with key_env or its file with key_file",
+            path);
         return false;
     }
-    static const char *const fields[] = {"name", "key_env", "key_file", "scopes", "collections", "rate_per_s"};
+    static const char *const fields[] = {"name",   "key_env",     "key_file",
+                                         "scopes", "collections", "rate_per_s"};
     const char *near = suggest_word(fields, 6, field);
-    complain(l, at, "%s: unknown key%s%s%s", path, near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
+    complain(l, at, "%s: unknown key%s%s%s", path, near ? ": did you mean '" : "", near ? near : "",
+             near ? "'?" : "");
     return false;
 }
 
@@ -363,7 +375,8 @@ static bool parse_key(struct loader *l, const char *what, const yaml_node_t *n, 
     *key = (struct config_key){.scopes = SCOPE_QUERY};
     bool ok = true;
     for (yaml_node_pair_t *p = n->data.mapping.pairs.start; p < n->data.mapping.pairs.top; p++) {
-        const yaml_node_t *k = yaml_document_get_node(l->doc, p->key), *v = yaml_document_get_node(l->doc, p->value);
+        const yaml_node_t *k = yaml_document_get_node(l->doc, p->key),
+                          *v = yaml_document_get_node(l->doc, p->value);
         if (k->type != YAML_SCALAR_NODE) {
             complain(l, k, "%s: a key must be a word", what);
             ok = false;
@@ -386,7 +399,8 @@ static bool parse_key(struct loader *l, const char *what, const yaml_node_t *n, 
     return ok;
 }
 
-static bool parse_keys(struct loader *l, const struct config_row *row, const yaml_node_t *n, struct config_keys *out)
+static bool parse_keys(struct loader *l, const struct config_row *row, const yaml_node_t *n,
+                       struct config_keys *out)
 {
     if (n->type != YAML_SEQUENCE_NODE) {
         complain(l, n, "%s: wants a list of keys, this is %s", row->path, node_kind(n));
@@ -428,8 +442,10 @@ static bool check_origins(struct loader *l, const yaml_node_t *n, const struct c
         for (const char *p = o; *p && ok; p++)
             ok = !isupper((unsigned char)*p);
         if (!ok) {
-            complain(l, item_at(l, n, i),
-                     "cors_origins: '%s' is no origin: write it as the browser sends it, like https://crm.example.com", o);
+            complain(
+                l, item_at(l, n, i),
+                "cors_origins: '%s' is no origin: write it as the browser sends it, like https://crm.example.com",
+                o);
             return false;
         }
     }
@@ -560,7 +576,8 @@ static bool suggest_path(const char *prefix, const char *word, char *out, size_t
         return true;
     for (uint32_t i = 0; i < config_n_rows; i++) {
         const char *dot = strrchr(config_rows[i].path, '.');
-        if (config_rows[i].type != CFG_LATER && edit_distance(dot ? dot + 1 : config_rows[i].path, word) <= 1) {
+        if (config_rows[i].type != CFG_LATER &&
+            edit_distance(dot ? dot + 1 : config_rows[i].path, word) <= 1) {
             snprintf(out, size, "%s", config_rows[i].path);
             return true;
         }
@@ -585,22 +602,24 @@ static bool is_group(const char *path)
     return false;
 }
 
-static void refuse_later(struct loader *l, const char *path, const struct config_row *row, const yaml_node_t *at)
+static void refuse_later(struct loader *l, const char *path, const struct config_row *row,
+                         const yaml_node_t *at)
 {
     complain(l, at, "%s: not yet supported (%s): leave it out", path, row->help);
 }
 
 /* The deepest keys that are set below a part that does not exist yet, named one by one. An empty mapping sets
  * nothing. Aliases may make a document deep or cyclic: the depth is bounded. */
-static void refuse_below(struct loader *l, const char *path, const struct config_row *row, const yaml_node_t *key,
-                         const yaml_node_t *value, int depth)
+static void refuse_below(struct loader *l, const char *path, const struct config_row *row,
+                         const yaml_node_t *key, const yaml_node_t *value, int depth)
 {
     if (value->type != YAML_MAPPING_NODE || depth >= 3) {
         refuse_later(l, path, row, key);
         return;
     }
     for (yaml_node_pair_t *p = value->data.mapping.pairs.start; p < value->data.mapping.pairs.top; p++) {
-        const yaml_node_t *k = yaml_document_get_node(l->doc, p->key), *v = yaml_document_get_node(l->doc, p->value);
+        const yaml_node_t *k = yaml_document_get_node(l->doc, p->key),
+                          *v = yaml_document_get_node(l->doc, p->value);
         if (k->type != YAML_SCALAR_NODE || node_absent(v))
             continue;
         char full[192];
@@ -613,7 +632,8 @@ static void walk(struct loader *l, const char *prefix, const yaml_node_t *map)
 {
     yaml_node_pair_t *pairs = map->data.mapping.pairs.start;
     for (yaml_node_pair_t *p = pairs; p < map->data.mapping.pairs.top; p++) {
-        const yaml_node_t *k = yaml_document_get_node(l->doc, p->key), *v = yaml_document_get_node(l->doc, p->value);
+        const yaml_node_t *k = yaml_document_get_node(l->doc, p->key),
+                          *v = yaml_document_get_node(l->doc, p->value);
         if (k->type != YAML_SCALAR_NODE || k->data.scalar.length == 0 || k->data.scalar.length > 60 ||
             strlen((const char *)k->data.scalar.value) != k->data.scalar.length) {
             complain(l, k, "%s%sa key must be a word", prefix, *prefix ? ": " : "");
@@ -651,7 +671,8 @@ static void walk(struct loader *l, const char *prefix, const yaml_node_t *map)
 static void complain_yaml(struct loader *l, const yaml_parser_t *y)
 {
     char where[512];
-    snprintf(where, sizeof where, "%s:%zu:%zu: ", l->place.file, y->problem_mark.line + 1, y->problem_mark.column + 1);
+    snprintf(where, sizeof where, "%s:%zu:%zu: ", l->place.file, y->problem_mark.line + 1,
+             y->problem_mark.column + 1);
     buf_addz(&l->report->lines, l->place.origin.kind == ORIGIN_FILE ? where : "");
     buf_addf(&l->report->lines, "not valid YAML: %s%s%s\n", y->problem ? y->problem : "unreadable",
              y->context ? ", " : "", y->context ? y->context : "");
@@ -712,9 +733,10 @@ static void assign_text(struct loader *l, uint32_t r, const char *text)
     if (row->type == CFG_STR || row->type == CFG_ENUM) {
         if (!yaml_document_initialize(&doc, NULL, NULL, NULL, 1, 1))
             return;
-        int id = utf8_valid(str_of(text)) ? yaml_document_add_scalar(&doc, NULL, (const yaml_char_t *)text,
-                                                                     (int)strnlen(text, 65536), YAML_PLAIN_SCALAR_STYLE)
-                                          : 0;
+        int id = utf8_valid(str_of(text))
+                     ? yaml_document_add_scalar(&doc, NULL, (const yaml_char_t *)text,
+                                                (int)strnlen(text, 65536), YAML_PLAIN_SCALAR_STYLE)
+                     : 0;
         l->doc = &doc;
         if (id)
             assign(l, r, yaml_document_get_node(&doc, id));
@@ -726,7 +748,8 @@ static void assign_text(struct loader *l, uint32_t r, const char *text)
     }
     struct buf b;
     buf_init(&b, MEM_MISC);
-    bool list = row->type == CFG_STRS || (row->type == CFG_U32X3 && strchr(text, ',')) || row->type == CFG_KEYS;
+    bool list =
+        row->type == CFG_STRS || (row->type == CFG_U32X3 && strchr(text, ',')) || row->type == CFG_KEYS;
     bool bare = list && text[strspn(text, " ")] != '[';
     if (bare && row->type == CFG_STRS) { /* quoted: an origin holds colons */
         buf_addc(&b, '[');
@@ -811,7 +834,8 @@ static void load_environment(struct loader *l, const char *const *environment)
     for (uint32_t r = 0; r < config_n_rows; r++) {
         char name[128];
         config_env_name(config_rows[r].path, name, sizeof name);
-        l->place = (struct place){.origin = {.kind = ORIGIN_ENV, .name = arena_strndup(&l->cfg->arena, name, strlen(name))}};
+        l->place = (struct place){
+            .origin = {.kind = ORIGIN_ENV, .name = arena_strndup(&l->cfg->arena, name, strlen(name))}};
         if (config_rows[r].type != CFG_LATER) {
             const char *text = env_get(environment, name);
             if (text)
@@ -848,7 +872,8 @@ static void load_defaults(struct loader *l)
             while (pass && p < 3 && strcmp(config_profiles[p], l->cfg->profile_name) != 0)
                 p++;
             l->place = (struct place){.origin = {.kind = row->def ? ORIGIN_DEFAULT : ORIGIN_PROFILE}};
-            assign_text(l, r, row->def ? (strcmp(row->def, "\"\"") == 0 ? "" : row->def) : row->by_profile[p]);
+            assign_text(l, r,
+                        row->def ? (strcmp(row->def, "\"\"") == 0 ? "" : row->def) : row->by_profile[p]);
         }
 }
 
@@ -859,13 +884,19 @@ static void check_together(struct loader *l)
     uint16_t port;
     l->place = (struct place){0};
     if (c->chunk_overlap_tokens * 2 > c->chunk_size_tokens)
-        complain(l, NULL, "chunking.overlap_tokens: %u is more than half of chunking.size_tokens (%u): lower it",
+        complain(l, NULL,
+                 "chunking.overlap_tokens: %u is more than half of chunking.size_tokens (%u): lower it",
                  c->chunk_overlap_tokens, c->chunk_size_tokens);
     for (uint32_t i = 0; i < c->cors_origins.n && c->keys.n == 0; i++)
         if (strcmp(c->cors_origins.items[i], "*") == 0)
-            complain(l, NULL, "cors_origins: '*' without a key lets every web page read the documents: name the origins or add auth.keys");
-    if (c->keys.n == 0 && config_split_listen(c->listen, host, sizeof host, &port) && !config_is_loopback(host))
-        complain(l, NULL, "listen: %s is beyond loopback and there is no key: add auth.keys or listen on 127.0.0.1", c->listen);
+            complain(
+                l, NULL,
+                "cors_origins: '*' without a key lets every web page read the documents: name the origins or add auth.keys");
+    if (c->keys.n == 0 && config_split_listen(c->listen, host, sizeof host, &port) &&
+        !config_is_loopback(host))
+        complain(l, NULL,
+                 "listen: %s is beyond loopback and there is no key: add auth.keys or listen on 127.0.0.1",
+                 c->listen);
 }
 
 rag_code config_load(const struct config_source *src, struct config *out, struct config_report *report)
@@ -912,7 +943,8 @@ rag_code config_resolve_keys(struct config *c, const char *const *environment, s
         struct rag_err err = {0};
         const char *env = k->key_env ? env_get(environment, k->key_env) : NULL;
         if (k->key_env && !env)
-            complain(&l, NULL, "auth.keys: %s: the environment variable %s is not set: export it", k->name, k->key_env);
+            complain(&l, NULL, "auth.keys: %s: the environment variable %s is not set: export it", k->name,
+                     k->key_env);
         else if (k->key_file && file_read_all(k->key_file, 4096, &b, &err))
             complain(&l, NULL, "auth.keys: %s: %s: %s: check key_file", k->name, k->key_file,
                      err.msg[0] ? err.msg : "cannot read");
@@ -922,13 +954,16 @@ rag_code config_resolve_keys(struct config *c, const char *const *environment, s
             for (size_t j = 0; j < s.len; j++)
                 printable &= s.ptr[j] > 0x20 && s.ptr[j] < 0x7F;
             if (s.len < MIN_SECRET || !printable)
-                complain(&l, NULL, "auth.keys: %s: the key in %s %s", k->name, k->key_env ? k->key_env : k->key_file,
-                         printable ? "is shorter than 8 characters" : "holds a blank or a character outside ASCII");
+                complain(&l, NULL, "auth.keys: %s: the key in %s %s", k->name,
+                         k->key_env ? k->key_env : k->key_file,
+                         printable ? "is shorter than 8 characters"
+                                   : "holds a blank or a character outside ASCII");
             else
                 k->secret = arena_strndup(&c->arena, s.ptr, s.len);
             for (uint32_t j = 0; j < i && k->secret; j++)
                 if (c->keys.items[j].secret && strcmp(c->keys.items[j].secret, k->secret) == 0)
-                    complain(&l, NULL, "auth.keys: %s and %s have the same key", c->keys.items[j].name, k->name);
+                    complain(&l, NULL, "auth.keys: %s and %s have the same key", c->keys.items[j].name,
+                             k->name);
         }
         if (b.len)
             explicit_bzero(b.ptr, b.len);

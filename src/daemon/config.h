@@ -23,11 +23,11 @@ struct config_strings {
 
 struct config_key {
     const char *name;
-    const char *key_env, *key_file; /* exactly one */
-    const char *secret;             /* NULL until config_resolve_keys */
-    uint32_t scopes;                /* enum api_scope */
+    const char *key_env, *key_file;    /* exactly one */
+    const char *secret;                /* NULL until config_resolve_keys */
+    uint32_t scopes;                   /* enum api_scope */
     struct config_strings collections; /* none: all */
-    double rate_per_s;              /* 0: no limit */
+    double rate_per_s;                 /* 0: no limit */
 };
 struct config_keys {
     struct config_key *items;
@@ -35,7 +35,14 @@ struct config_keys {
 };
 
 enum { CONFIG_MAX_FIELDS = 64 };
-enum config_origin_kind { ORIGIN_UNSET, ORIGIN_DEFAULT, ORIGIN_PROFILE, ORIGIN_FILE, ORIGIN_ENV, ORIGIN_FLAG };
+enum config_origin_kind {
+    ORIGIN_UNSET,
+    ORIGIN_DEFAULT,
+    ORIGIN_PROFILE,
+    ORIGIN_FILE,
+    ORIGIN_ENV,
+    ORIGIN_FLAG
+};
 struct config_origin {
     enum config_origin_kind kind;
     uint32_t line, column; /* ORIGIN_FILE, from 1 */
@@ -56,13 +63,13 @@ struct config {
     const char *user_words_file; /* "": none */
     uint32_t ingest_file_mb, ingest_text_mb, ingest_memory_mb, ingest_cpu_s, ingest_wall_ms;
     struct config_origin origin[CONFIG_MAX_FIELDS]; /* by row of the table */
-    struct buf notes;   /* lines: environment names that are understood but not used */
+    struct buf notes; /* lines: environment names that are understood but not used */
     uint32_t n_notes;
 };
 
 struct config_source {
-    const char *file;                 /* NULL: none */
-    const char *const *environment;   /* "NAME=value", NULL-terminated; NULL: none */
+    const char *file;                    /* NULL: none */
+    const char *const *environment;      /* "NAME=value", NULL-terminated; NULL: none */
     const char *listen, *data, *profile; /* flags; NULL: not given */
 };
 
@@ -76,11 +83,13 @@ void config_report_clear(struct config_report *r);
 
 /* Reads everything and reports every error at once. RAG_EINVAL: report has them. RAG_ENOTFOUND, RAG_EIO: the
  * file cannot be read (reported too). RAG_ENOMEM. `out` must be cleared in every case. */
-RAG_MUST_CHECK rag_code config_load(const struct config_source *src, struct config *out, struct config_report *report);
+RAG_MUST_CHECK rag_code config_load(const struct config_source *src, struct config *out,
+                                    struct config_report *report);
 void config_clear(struct config *c); /* a zeroed config is fine */
 
 /* Reads each key's secret from its environment variable or file. RAG_EINVAL: reported. */
-RAG_MUST_CHECK rag_code config_resolve_keys(struct config *c, const char *const *environment, struct config_report *report);
+RAG_MUST_CHECK rag_code config_resolve_keys(struct config *c, const char *const *environment,
+                                            struct config_report *report);
 
 /* "HOST:PORT" or "[V6]:PORT" in parts. False: not of that form. */
 bool config_split_listen(const char *listen, char *host, size_t host_size, uint16_t *port);
@@ -90,8 +99,9 @@ bool config_same_but_live(const struct config *a, const struct config *b);
 uint32_t config_connections(const struct config *c); /* what the server accepts at most */
 
 /* Output. */
-void config_print_default(struct buf *out);                      /* commented YAML template */
-void config_print_effective(const struct config *c, struct buf *out); /* YAML with the origin of every value */
+void config_print_default(struct buf *out); /* commented YAML template */
+void config_print_effective(const struct config *c,
+                            struct buf *out); /* YAML with the origin of every value */
 /* {"file":..., "values":{path:{"value":..,"origin":..,"reloadable":..}}, "not_used":[..]}. No secrets. */
 void config_json(const struct config *c, struct buf *out);
 

@@ -6,13 +6,13 @@
 
 enum config_type {
     CFG_STR,
-    CFG_ENUM,    /* CFG_STR out of `choices` */
+    CFG_ENUM, /* CFG_STR out of `choices` */
     CFG_U32,
     CFG_F32,
-    CFG_U32X3,   /* [simple, medium, complex]; one number stands for all three */
+    CFG_U32X3, /* [simple, medium, complex]; one number stands for all three */
     CFG_STRS,
     CFG_KEYS,
-    CFG_LATER,   /* a part that does not exist yet: setting it, or anything below it, is refused */
+    CFG_LATER, /* a part that does not exist yet: setting it, or anything below it, is refused */
 };
 enum config_flags { CFG_LIVE = 1 }; /* re-read on SIGHUP */
 
@@ -24,7 +24,7 @@ struct config_row {
     const char *by_profile[4]; /* balanced, latency, throughput, cost */
     double min, max;
     unsigned flags;
-    const char *choices;       /* CFG_ENUM: "a|b|c"; after a second bar pair "||": known but not yet supported */
+    const char *choices; /* CFG_ENUM: "a|b|c"; after a second bar pair "||": known but not yet supported */
     const char *help;
 };
 extern const struct config_row config_rows[];

@@ -124,8 +124,10 @@ static void range_line(struct buf *out, unsigned indent, const struct config_row
 
 void config_print_default(struct buf *out)
 {
-    buf_addz(out, "# ragd configuration. Every line shows its default: remove the # of what you change.\n"
-                  "# Order: this file, then the environment, then flags; the last wins. Check it: ragd config --check FILE\n");
+    buf_addz(
+        out,
+        "# ragd configuration. Every line shows its default: remove the # of what you change.\n"
+        "# Order: this file, then the environment, then flags; the last wins. Check it: ragd config --check FILE\n");
     const char *before = "";
     for (uint32_t r = 0; r < config_n_rows; r++) {
         const struct config_row *row = &config_rows[r];
@@ -137,7 +139,8 @@ void config_print_default(struct buf *out)
         if (row->choices)
             choices_line(out, indent, row);
         range_line(out, indent, row);
-        buf_addf(out, "%*s# %s: %s\n", (int)indent, "", last_word(row->path), row->def ? row->def : row->by_profile[0]);
+        buf_addf(out, "%*s# %s: %s\n", (int)indent, "", last_word(row->path),
+                 row->def ? row->def : row->by_profile[0]);
         before = row->path;
     }
     buf_addz(out, "\n# Not yet supported, refused when set:");

@@ -7,6 +7,7 @@
 
 const char *const config_profiles[4] = {"balanced", "latency", "throughput", "cost"};
 
+/* clang-format off */
 const struct config_row config_rows[] = {
     {"listen", CFG_STR, AT(listen), "127.0.0.1:8001", {0}, 1, 255, 0, NULL,
      "Address and port of the HTTP server. Beyond loopback only with auth.keys. Port 0 picks a free one."},
@@ -71,6 +72,7 @@ const struct config_row config_rows[] = {
     {"timeouts.retrieval_ms", CFG_LATER, 0, NULL, {0}, 0, 0, 0, NULL, "timeouts by stage"},
     {"timeouts.rerank_ms", CFG_LATER, 0, NULL, {0}, 0, 0, 0, NULL, "timeouts by stage"},
 };
+/* clang-format on */
 const uint32_t config_n_rows = sizeof config_rows / sizeof *config_rows;
 _Static_assert(sizeof config_rows / sizeof *config_rows <= CONFIG_MAX_FIELDS, "origin[] is too small");
 

@@ -35,7 +35,8 @@ rag_code open_analyzer(const struct config *c, struct analyzer **out, struct rag
     if (!rc)
         rc = split_words(buf_str(&bytes), &words);
     if (!rc)
-        rc = analyzer_new((const struct str *)(const void *)words.ptr, (uint32_t)(words.len / sizeof(struct str)), out, &why);
+        rc = analyzer_new((const struct str *)(const void *)words.ptr,
+                          (uint32_t)(words.len / sizeof(struct str)), out, &why);
     if (rc)
         rag_err_param(err, rc, "text.user_words_file", "text.user_words_file %s: %s", c->user_words_file,
                       why.msg[0] ? why.msg : rag_code_name(rc));
@@ -44,8 +45,8 @@ rag_code open_analyzer(const struct config *c, struct analyzer **out, struct rag
     return rc;
 }
 
-rag_code open_knowledge(const struct config *c, const struct analyzer *an, bool wait_ready, struct knowledge **out,
-                        struct rag_err *err)
+rag_code open_knowledge(const struct config *c, const struct analyzer *an, bool wait_ready,
+                        struct knowledge **out, struct rag_err *err)
 {
     struct knowledge_options opt = {
         .dir = c->data,

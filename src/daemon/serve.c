@@ -29,8 +29,8 @@ static void want_descriptors(const struct config *cfg)
         return;
     more = (struct rlimit){.rlim_cur = r.rlim_max < want ? r.rlim_max : want, .rlim_max = r.rlim_max};
     if (setrlimit(RLIMIT_NOFILE, &more) || more.rlim_cur < want)
-        log_warn("fewer descriptors than limits.connections asks for", LOG_INT("have", more.rlim_cur), LOG_INT("want", want),
-                 LOG_STR("hint", "raise ulimit -n (LimitNOFILE in systemd)"), LOG_END);
+        log_warn("fewer descriptors than limits.connections asks for", LOG_INT("have", more.rlim_cur),
+                 LOG_INT("want", want), LOG_STR("hint", "raise ulimit -n (LimitNOFILE in systemd)"), LOG_END);
 }
 
 static void log_lines(const char *msg, struct str lines)
@@ -84,8 +84,9 @@ static void config_answer(void *ctx, struct buf *out)
     config_json(ctx, out);
 }
 
-static rag_code start_api(struct config *cfg, const struct serve_options *opt, const struct pipeline *pipeline,
-                          const char *token, struct api **out, char *address, size_t address_size, struct rag_err *err)
+static rag_code start_api(struct config *cfg, const struct serve_options *opt,
+                          const struct pipeline *pipeline, const char *token, struct api **out, char *address,
+                          size_t address_size, struct rag_err *err)
 {
     char host[256];
     uint16_t port;
@@ -106,7 +107,8 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt, c
         .local_token = token,
         .max_concurrent_queries = cfg->max_queries,
         .max_connections = config_connections(cfg),
-        .max_body_bytes = ((uint64_t)cfg->ingest_file_mb << 20) + (1 << 20), /* a whole file and its form around it */
+        .max_body_bytes =
+            ((uint64_t)cfg->ingest_file_mb << 20) + (1 << 20), /* a whole file and its form around it */
         .self_exe = opt->self_exe,
         .version = opt->version,
         .profile = cfg->profile_name,
@@ -118,7 +120,8 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt, c
         return rc;
     bool any = strcmp(host, "0.0.0.0") == 0, any6 = strcmp(host, "::") == 0; /* no address to connect to */
     const char *reach = any ? "127.0.0.1" : any6 ? "::1" : host;
-    snprintf(address, address_size, strchr(reach, ':') ? "http://[%s]:%u" : "http://%s:%u", reach, (unsigned)api_port(*out));
+    snprintf(address, address_size, strchr(reach, ':') ? "http://[%s]:%u" : "http://%s:%u", reach,
+             (unsigned)api_port(*out));
     return RAG_OK;
 }
 
@@ -166,8 +169,9 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     want_descriptors(cfg);
     rc = data_lock_take(cfg->data, &lock, &holder, err);
     if (rc == RAG_ECONFLICT)
-        rag_err_set(err, rc, "data folder %s: in use by process %ld%s%s: stop it or choose another with --data", cfg->data,
-                    holder.pid, holder.address[0] ? " at " : "", holder.address);
+        rag_err_set(err, rc,
+                    "data folder %s: in use by process %ld%s%s: stop it or choose another with --data",
+                    cfg->data, holder.pid, holder.address[0] ? " at " : "", holder.address);
     if (rc)
         goto done;
     if ((rc = open_analyzer(cfg, &analyzer, err)) != RAG_OK)
@@ -181,8 +185,8 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
         goto done;
     if ((rc = data_lock_announce(&lock, address, err)) != RAG_OK)
         goto done;
-    log_info("serving", LOG_STR("url", address), LOG_STR("data", cfg->data), LOG_STR("profile", cfg->profile_name),
-             LOG_INT("pid", getpid()), LOG_END);
+    log_info("serving", LOG_STR("url", address), LOG_STR("data", cfg->data),
+             LOG_STR("profile", cfg->profile_name), LOG_INT("pid", getpid()), LOG_END);
     wait_for_end(cfg, opt, &signals);
     rc = RAG_OK;
 done:

@@ -5,7 +5,7 @@
 #include "daemon/config.h"
 
 struct serve_options {
-    struct config_source source;  /* read again on SIGHUP */
+    struct config_source source; /* read again on SIGHUP */
     const char *self_exe, *version;
 };
 /* Runs until SIGTERM or SIGINT, then finishes what is in flight. `cfg` is loaded and outlives the call; its keys

@@ -65,8 +65,8 @@ static size_t take_body(char *data, size_t size, size_t n, void *ctx)
     return buf_failed(b) ? 0 : len;
 }
 
-static rag_code perform(struct http_client *c, const char *path, struct curl_slist *headers, uint32_t timeout_ms,
-                        struct http_reply *out, struct rag_err *err)
+static rag_code perform(struct http_client *c, const char *path, struct curl_slist *headers,
+                        uint32_t timeout_ms, struct http_reply *out, struct rag_err *err)
 {
     struct buf url;
     buf_init(&url, MEM_MISC);
@@ -96,7 +96,8 @@ static rag_code perform(struct http_client *c, const char *path, struct curl_sli
     if (rc == CURLE_OK)
         return RAG_OK;
     if (rc == CURLE_WRITE_ERROR)
-        return rag_err_set(err, buf_failed(&out->body) ? RAG_ENOMEM : RAG_ETOOBIG, "%s: the answer is too large", c->base_url);
+        return rag_err_set(err, buf_failed(&out->body) ? RAG_ENOMEM : RAG_ETOOBIG,
+                           "%s: the answer is too large", c->base_url);
     return rag_err_set(err, rc == CURLE_OPERATION_TIMEDOUT ? RAG_ETIMEOUT : RAG_EIO, "%s: %s", c->base_url,
                        c->error[0] ? c->error : curl_easy_strerror(rc));
 }
@@ -108,8 +109,9 @@ static struct curl_slist *with(struct curl_slist *l, const char *header)
     return next ? next : l;
 }
 
-rag_code http_client_send(struct http_client *c, const char *method, const char *path, const char *content_type,
-                          struct str body, uint32_t timeout_ms, struct http_reply *out, struct rag_err *err)
+rag_code http_client_send(struct http_client *c, const char *method, const char *path,
+                          const char *content_type, struct str body, uint32_t timeout_ms,
+                          struct http_reply *out, struct rag_err *err)
 {
     char type[128] = "";
     if (content_type)
@@ -125,8 +127,8 @@ rag_code http_client_send(struct http_client *c, const char *method, const char 
     return rc;
 }
 
-rag_code http_client_upload(struct http_client *c, const char *path, const struct http_part *parts, uint32_t n,
-                            uint32_t timeout_ms, struct http_reply *out, struct rag_err *err)
+rag_code http_client_upload(struct http_client *c, const char *path, const struct http_part *parts,
+                            uint32_t n, uint32_t timeout_ms, struct http_reply *out, struct rag_err *err)
 {
     curl_mime *mime = curl_mime_init(c->curl);
     bool ok = mime != NULL;
@@ -153,7 +155,8 @@ void http_encode_segment(struct buf *out, struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         unsigned char ch = (unsigned char)s.ptr[i];
-        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || strchr("-_.~", ch))
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+            strchr("-_.~", ch))
             buf_addc(out, (char)ch); /* strchr finds NUL too, which no segment holds */
         else
             buf_addf(out, "%%%02X", ch);

@@ -100,7 +100,8 @@ static rag_code run_stage(const struct pipeline *p, struct ask *k, enum stage s)
     if (rc && stages[s].on_failure == SOFTEN)
         rc = RAG_OK;
     if (!rc && k->query.explain) {
-        buf_addf(&k->explain, "%s\"%s\":{\"ms\":%.3f,", k->explain.len ? "," : "", stages[s].name, (double)k->stage_ns[s] / 1e6);
+        buf_addf(&k->explain, "%s\"%s\":{\"ms\":%.3f,", k->explain.len ? "," : "", stages[s].name,
+                 (double)k->stage_ns[s] / 1e6);
         stages[s].explain(k, &k->explain);
         buf_addc(&k->explain, '}');
         if (buf_failed(&k->explain)) /* half of it is no JSON */

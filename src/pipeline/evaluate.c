@@ -13,7 +13,10 @@
 #include "sys/clock.h"
 #include "text/utf8.h"
 
-enum { SEGMENT_CHUNKS = 65536, CHUNKS_A_DOC = 4 /* ranked deeper by this much where a document has several */ };
+enum {
+    SEGMENT_CHUNKS = 65536,
+    CHUNKS_A_DOC = 4 /* ranked deeper by this much where a document has several */
+};
 
 struct indexer {
     const struct analyzer *an;
@@ -77,8 +80,11 @@ static rag_code add_cut(struct indexer *x, const struct eval_doc *d, struct rag_
 
 static rag_code add_doc(struct indexer *x, const struct eval_doc *d, uint32_t number, struct rag_err *err)
 {
-    struct segment_doc_in in = {
-        .id = d->id, .title = d->title, .metadata_json = STR_LIT("{}"), .version = 1, .seq = (int64_t)number + 1};
+    struct segment_doc_in in = {.id = d->id,
+                                .title = d->title,
+                                .metadata_json = STR_LIT("{}"),
+                                .version = 1,
+                                .seq = (int64_t)number + 1};
     rag_code rc = segment_builder_doc(x->builder, &in);
     if (!rc)
         rc = x->chunker ? add_cut(x, d, err) : add_chunk(x, d->title, str_make(NULL, 0), d->text);
@@ -87,8 +93,9 @@ static rag_code add_doc(struct indexer *x, const struct eval_doc *d, uint32_t nu
     return rc;
 }
 
-rag_code eval_index(const struct eval_data *d, const struct analyzer *an, const struct chunker_options *chunker,
-                    eval_progress *progress, void *ctx, struct segment_list **out, struct rag_err *err)
+rag_code eval_index(const struct eval_data *d, const struct analyzer *an,
+                    const struct chunker_options *chunker, eval_progress *progress, void *ctx,
+                    struct segment_list **out, struct rag_err *err)
 {
     struct indexer x = {.an = an, .chunker = chunker, .list = list_new_empty()};
     chunk_terms_init(&x.terms);
@@ -119,7 +126,8 @@ rag_code eval_index(const struct eval_data *d, const struct analyzer *an, const 
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 /* Hits to documents, each where its best chunk stands. `seen` is the number of the query that saw a document last. */
-static uint32_t rank_docs(const struct hits *h, uint32_t *seen, uint32_t query, uint32_t depth, struct eval_ranked *out)
+static uint32_t rank_docs(const struct hits *h, uint32_t *seen, uint32_t query, uint32_t depth,
+                          struct eval_ranked *out)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < h->n && n < depth; i++) {
@@ -137,7 +145,8 @@ static uint32_t rank_docs(const struct hits *h, uint32_t *seen, uint32_t query, 
 static void measure(const struct eval_query *q, const struct eval_ranked *ranked, uint32_t n, struct arena *a,
                     double out[EVAL_METRICS])
 {
-    uint32_t *grades = arena_array(a, n + 1, sizeof *grades), *ideal = arena_array(a, q->n_judged, sizeof *ideal);
+    uint32_t *grades = arena_array(a, n + 1, sizeof *grades),
+             *ideal = arena_array(a, q->n_judged, sizeof *ideal);
     RAG_ASSERT(grades && ideal);
     for (uint32_t j = 0; j < q->n_judged; j++)
         ideal[j] = q->judged[j].grade;
@@ -158,7 +167,8 @@ struct runner {
     struct eval_ranked *ranked;
 };
 
-static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t number, uint32_t *n, int64_t ns[EVAL_STAGES])
+static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t number, uint32_t *n,
+                        int64_t ns[EVAL_STAGES])
 {
     struct query query = {.text = q->text, .collection = STR_LIT("eval"), .top_k = r->s->depth};
     struct hits hits = {.list = r->list};
@@ -179,7 +189,8 @@ static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t n
 }
 
 rag_code eval_run(const struct eval_data *d, const struct segment_list *list, const struct analyzer *an,
-                  const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out, struct rag_err *err)
+                  const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out,
+                  struct rag_err *err)
 {
     const struct eval_query *queries = (const struct eval_query *)(const void *)d->queries.ptr;
     *out = (struct eval_result){.n = (uint32_t)(d->queries.len / sizeof *queries)};
@@ -201,7 +212,8 @@ rag_code eval_run(const struct eval_data *d, const struct segment_list *list, co
         arena_reset(&r.arena);
         rc = run_one(&r, &queries[i], i, &n, ns);
         if (rc) {
-            rag_err_set(err, rc, "query %.*s: %s", (int)queries[i].id.len, queries[i].id.ptr, rag_code_name(rc));
+            rag_err_set(err, rc, "query %.*s: %s", (int)queries[i].id.len, queries[i].id.ptr,
+                        rag_code_name(rc));
             break;
         }
         measure(&queries[i], r.ranked, n, &r.arena, m);

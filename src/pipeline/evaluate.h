@@ -30,17 +30,18 @@ struct eval_query {
 };
 struct eval_data {
     struct arena arena;
-    struct strset doc_ids;        /* number = index into docs */
-    struct buf docs;              /* struct eval_doc[] */
-    struct buf queries;           /* struct eval_query[]: those with something relevant, in file order */
-    uint32_t n_unjudged;          /* queries left out */
+    struct strset doc_ids; /* number = index into docs */
+    struct buf docs;       /* struct eval_doc[] */
+    struct buf queries;    /* struct eval_query[]: those with something relevant, in file order */
+    uint32_t n_unjudged;   /* queries left out */
 };
 struct eval_files {
     const char *dir, *corpus, *queries, *qrels; /* names; NULL: corpus.jsonl, queries.jsonl, qrels.tsv */
 };
 /* Reads the three files; NAME or NAME.gz, and qrels/test.tsv where qrels.tsv is missing. RAG_ENOTFOUND; RAG_EFORMAT
  * with file and line; RAG_ENOMEM. `out` must be cleared in every case. */
-RAG_MUST_CHECK rag_code eval_data_load(const struct eval_files *f, struct eval_data *out, struct rag_err *err);
+RAG_MUST_CHECK rag_code eval_data_load(const struct eval_files *f, struct eval_data *out,
+                                       struct rag_err *err);
 void eval_data_clear(struct eval_data *d);
 /* A text file, plain or compressed (gzip, xz, zstd by content), at most 4 GiB unpacked, appended to out. */
 RAG_MUST_CHECK rag_code eval_read_file(const char *path, struct buf *out, struct rag_err *err);
@@ -54,7 +55,8 @@ extern const char *const eval_metric_names[EVAL_METRICS]; /* "recall@1", ... */
  *   mrr@10    1 / rank of the first relevant one within 10, else 0
  *   ndcg@10   sum of grade / log2(rank + 1), over the same of the ideal order (linear gain, as trec_eval)
  * n_ideal > 0. Source: trec_eval 9; Jarvelin & Kekalainen 2002. */
-void eval_measure(const uint32_t *grades, uint32_t n, const uint32_t *ideal, uint32_t n_ideal, double out[EVAL_METRICS]);
+void eval_measure(const uint32_t *grades, uint32_t n, const uint32_t *ideal, uint32_t n_ideal,
+                  double out[EVAL_METRICS]);
 
 /* 95 % interval of the mean: percentiles of 2,000 bootstrap means, resampled by a generator with a fixed seed, so
  * the same values give the same interval. n 0: zeros. Source: Efron 1979. */
@@ -64,13 +66,14 @@ void eval_interval(const double *values, uint32_t n, double *mean, double *lo, d
 typedef void eval_progress(void *ctx, uint64_t done, uint64_t total);
 
 /* The corpus as one searchable list. chunker NULL: each document whole as one chunk. Freed by list_free. */
-RAG_MUST_CHECK rag_code eval_index(const struct eval_data *d, const struct analyzer *an, const struct chunker_options *chunker,
-                                   eval_progress *progress, void *ctx, struct segment_list **out, struct rag_err *err);
+RAG_MUST_CHECK rag_code eval_index(const struct eval_data *d, const struct analyzer *an,
+                                   const struct chunker_options *chunker, eval_progress *progress, void *ctx,
+                                   struct segment_list **out, struct rag_err *err);
 
 struct eval_setting {
     struct profile profile;
-    uint32_t depth;         /* documents retrieved; each by its best chunk */
-    bool equal_weights;     /* every term of a question weighs the same */
+    uint32_t depth;     /* documents retrieved; each by its best chunk */
+    bool equal_weights; /* every term of a question weighs the same */
 };
 struct eval_ranked {
     uint32_t doc;
@@ -82,13 +85,13 @@ typedef void eval_each(void *ctx, uint32_t query, const struct eval_ranked *rank
 enum { EVAL_ANALYSIS, EVAL_RETRIEVAL, EVAL_STAGES };
 struct eval_result {
     uint32_t n;
-    double *per_query[EVAL_METRICS];  /* n values each */
-    double *ms[EVAL_STAGES];          /* n values each */
+    double *per_query[EVAL_METRICS]; /* n values each */
+    double *ms[EVAL_STAGES];         /* n values each */
     struct arena arena;
 };
-RAG_MUST_CHECK rag_code eval_run(const struct eval_data *d, const struct segment_list *list, const struct analyzer *an,
-                                 const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out,
-                                 struct rag_err *err);
+RAG_MUST_CHECK rag_code eval_run(const struct eval_data *d, const struct segment_list *list,
+                                 const struct analyzer *an, const struct eval_setting *s, eval_each *each,
+                                 void *ctx, struct eval_result *out, struct rag_err *err);
 void eval_result_clear(struct eval_result *r);
 
 #endif

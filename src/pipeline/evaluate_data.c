@@ -43,19 +43,22 @@ rag_code eval_read_file(const char *path, struct buf *out, struct rag_err *err)
     if (!rc && end != ARCHIVE_OK && end != ARCHIVE_EOF)
         rc = RAG_EFORMAT;
     if (rc)
-        rag_err_set(err, rc, "%s: %s", path, rc == RAG_EFORMAT ? archive_error_string(ar) : rag_code_name(rc));
+        rag_err_set(err, rc, "%s: %s", path,
+                    rc == RAG_EFORMAT ? archive_error_string(ar) : rag_code_name(rc));
     archive_read_free(ar);
     return rc;
 }
 
 /* dir/name or dir/name.gz, whichever is there; also the place where BEIR's own archives keep the qrels. */
-static rag_code read_named(const char *dir, const char *name, char *path, size_t size, struct buf *out, struct rag_err *err)
+static rag_code read_named(const char *dir, const char *name, char *path, size_t size, struct buf *out,
+                           struct rag_err *err)
 {
     const char *const forms[] = {"%s/%s", "%s/%s.gz", "%s/qrels/test.tsv"};
     uint32_t n = strcmp(name, "qrels.tsv") == 0 ? 3 : 2;
     for (uint32_t i = 0; i < n; i++) {
-        int len = i == 0 ? snprintf(path, size, "%s/%s", dir, name)
-                         : i == 1 ? snprintf(path, size, "%s/%s.gz", dir, name) : snprintf(path, size, "%s/qrels/test.tsv", dir);
+        int len = i == 0   ? snprintf(path, size, "%s/%s", dir, name)
+                  : i == 1 ? snprintf(path, size, "%s/%s.gz", dir, name)
+                           : snprintf(path, size, "%s/qrels/test.tsv", dir);
         if (len < 0 || (size_t)len >= size)
             return rag_err_set(err, RAG_ETOOBIG, "%s: path too long", forms[i]);
         if (access(path, F_OK) == 0)
@@ -87,9 +90,11 @@ static struct str copy(struct arena *a, const json_t *v)
 static rag_code parse_record(struct arena *a, struct str line, struct eval_doc *out)
 {
     json_t *o = json_loadb(line.ptr, line.len, 0, NULL);
-    const json_t *id = json_object_get(o, "_id"), *text = json_object_get(o, "text"), *title = json_object_get(o, "title");
+    const json_t *id = json_object_get(o, "_id"), *text = json_object_get(o, "text"),
+                 *title = json_object_get(o, "title");
     rag_code rc = RAG_EFORMAT;
-    if (json_is_string(id) && json_is_string(text) && (!title || json_is_string(title) || json_is_null(title))) {
+    if (json_is_string(id) && json_is_string(text) &&
+        (!title || json_is_string(title) || json_is_null(title))) {
         *out = (struct eval_doc){copy(a, id), copy(a, json_is_string(title) ? title : NULL), copy(a, text)};
         rc = out->id.ptr && out->title.ptr && out->text.ptr ? RAG_OK : RAG_ENOMEM;
     }
@@ -109,10 +114,12 @@ static rag_code load_corpus(struct eval_data *d, const char *path, struct str by
         if (!rc)
             rc = strset_add(&d->doc_ids, doc.id, &id);
         if (!rc && d->doc_ids.n == before)
-            return rag_err_set(err, RAG_EFORMAT, "%s:%u: _id %.*s is there twice", path, number, (int)doc.id.len, doc.id.ptr);
+            return rag_err_set(err, RAG_EFORMAT, "%s:%u: _id %.*s is there twice", path, number,
+                               (int)doc.id.len, doc.id.ptr);
         if (rc)
             return rag_err_set(err, rc, "%s:%u: %s", path, number,
-                               rc == RAG_EFORMAT ? "not an object with strings _id and text" : rag_code_name(rc));
+                               rc == RAG_EFORMAT ? "not an object with strings _id and text"
+                                                 : rag_code_name(rc));
         BUF_ADD_VALUE(&d->docs, doc);
     }
     return buf_failed(&d->docs) ? RAG_ENOMEM : RAG_OK;
@@ -149,7 +156,8 @@ static rag_code parse_qrel(struct eval_data *d, struct str line, struct qrel *ou
     return RAG_OK;
 }
 
-static rag_code load_qrels(struct eval_data *d, const char *path, struct str bytes, struct buf *qrels, struct rag_err *err)
+static rag_code load_qrels(struct eval_data *d, const char *path, struct str bytes, struct buf *qrels,
+                           struct rag_err *err)
 {
     struct str line;
     for (uint32_t number = 0; next_line(&bytes, &line, &number);) {
@@ -176,7 +184,8 @@ static int by_query(const void *a, const void *b)
 }
 
 /* The judgments of one query, each document once (the last grade stands); NULL when it has none. */
-static struct eval_judgment *judgments(struct arena *a, const struct qrel *q, size_t n, struct str query, uint32_t *count)
+static struct eval_judgment *judgments(struct arena *a, const struct qrel *q, size_t n, struct str query,
+                                       uint32_t *count)
 {
     size_t lo = 0, hi = n;
     while (lo < hi) {
@@ -211,7 +220,8 @@ static rag_code load_queries(struct eval_data *d, const char *path, struct str b
         rag_code rc = parse_record(&d->arena, line, &record);
         if (rc)
             return rag_err_set(err, rc, "%s:%u: %s", path, number,
-                               rc == RAG_EFORMAT ? "not an object with strings _id and text" : rag_code_name(rc));
+                               rc == RAG_EFORMAT ? "not an object with strings _id and text"
+                                                 : rag_code_name(rc));
         struct eval_query query = {.id = record.id, .text = record.text};
         query.judged = judgments(&d->arena, q, n, query.id, &query.n_judged);
         if (query.n_judged)

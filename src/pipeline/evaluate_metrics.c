@@ -5,7 +5,8 @@
 
 enum { RESAMPLES = 2000 };
 
-const char *const eval_metric_names[EVAL_METRICS] = {"recall@1", "recall@5", "recall@10", "recall@30", "mrr@10", "ndcg@10"};
+const char *const eval_metric_names[EVAL_METRICS] = {"recall@1",  "recall@5", "recall@10",
+                                                     "recall@30", "mrr@10",   "ndcg@10"};
 
 static double recall(const uint32_t *grades, uint32_t n, uint32_t k, uint32_t n_ideal)
 {
@@ -38,7 +39,8 @@ static uint32_t top_grades(const uint32_t *ideal, uint32_t n, uint32_t *top, uin
     return m;
 }
 
-void eval_measure(const uint32_t *grades, uint32_t n, const uint32_t *ideal, uint32_t n_ideal, double out[EVAL_METRICS])
+void eval_measure(const uint32_t *grades, uint32_t n, const uint32_t *ideal, uint32_t n_ideal,
+                  double out[EVAL_METRICS])
 {
     out[EVAL_R1] = recall(grades, n, 1, n_ideal);
     out[EVAL_R5] = recall(grades, n, 5, n_ideal);

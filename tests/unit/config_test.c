@@ -119,19 +119,30 @@ TEST(broken_yaml_is_one_error_with_its_place)
     done();
     CHECK_OK(load("", NULL, (struct config_source){0}));
     done();
-    CHECK_OK(load("retrieval:\n  # bm25:\nlog: ~\nllm: {}\n", NULL, (struct config_source){0})); /* nothing is set */
+    CHECK_OK(load("retrieval:\n  # bm25:\nlog: ~\nllm: {}\n", NULL,
+                  (struct config_source){0})); /* nothing is set */
     done();
-    CHECK_EQ(load("llm: &a\n  x: *a\n", NULL, (struct config_source){0}), RAG_EINVAL); /* a document that holds itself */
+    CHECK_EQ(load("llm: &a\n  x: *a\n", NULL, (struct config_source){0}),
+             RAG_EINVAL); /* a document that holds itself */
     done();
 }
 
 TEST(parts_that_do_not_exist_yet_are_refused)
 {
-    static const char *const later[] = {"embedding: {provider: local}", "stages: {cache: true}", "vector_store: {provider: embedded}",
-                                        "retry: {attempts: 3}", "breaker: {failures: 5}", "budget: {daily_cny: 1}",
-                                        "cache: {ttl_s: 5}", "tracing: {sample: 0.1}", "reranking: {provider: model}",
-                                        "reranking: {provider: http}", "limits: {generations: 5}", "retrieval: {dimensions: [1,2,3]}",
-                                        "timeouts: {rerank_ms: 50}", "llm: {models: []}"};
+    static const char *const later[] = {"embedding: {provider: local}",
+                                        "stages: {cache: true}",
+                                        "vector_store: {provider: embedded}",
+                                        "retry: {attempts: 3}",
+                                        "breaker: {failures: 5}",
+                                        "budget: {daily_cny: 1}",
+                                        "cache: {ttl_s: 5}",
+                                        "tracing: {sample: 0.1}",
+                                        "reranking: {provider: model}",
+                                        "reranking: {provider: http}",
+                                        "limits: {generations: 5}",
+                                        "retrieval: {dimensions: [1,2,3]}",
+                                        "timeouts: {rerank_ms: 50}",
+                                        "llm: {models: []}"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         CHECK_EQ(load(later[i], NULL, (struct config_source){0}), RAG_EINVAL);
         CHECK_EQ(report.n, 1);
@@ -168,9 +179,10 @@ TEST(first_adopters_environment_is_understood)
 
 TEST(keys_are_read_whole_or_refused)
 {
-    const char *yaml = "auth:\n  keys:\n"
-                       "    - {name: crm, key_env: CRM_KEY, scopes: [query, ingest], collections: [sales], rate_per_s: 50}\n"
-                       "    - {name: ro, key_env: RO_KEY}\n";
+    const char *yaml =
+        "auth:\n  keys:\n"
+        "    - {name: crm, key_env: CRM_KEY, scopes: [query, ingest], collections: [sales], rate_per_s: 50}\n"
+        "    - {name: ro, key_env: RO_KEY}\n";
     const char *env[] = {"CRM_KEY=0123456789", "RO_KEY=abcdefghij", NULL};
     CHECK_OK(load(yaml, env, (struct config_source){.listen = "0.0.0.0:1"}));
     CHECK_EQ(cfg.keys.n, 2);
@@ -189,10 +201,12 @@ TEST(keys_are_read_whole_or_refused)
     CHECK_EQ(config_resolve_keys(&cfg, no_env, &report), RAG_EINVAL);
     CHECK_EQ(report.n, 2);
     done();
-    CHECK_EQ(load("auth: {keys: [{name: a, key: sekrit}, {name: b}, {name: c, key_env: X, scopes: [root]}, {key_env: Y}, "
-                  "{name: d, key_env: X, daily_cny: 20}, 7, {name: e, key_env: Z, rate: 5}]}",
-                  NULL, (struct config_source){0}),
-             RAG_EINVAL);
+    CHECK_EQ(
+        load(
+            "auth: {keys: [{name: a, key: sekrit}, {name: b}, {name: c, key_env: X, scopes: [root]}, {key_env: Y}, "
+            "{name: d, key_env: X, daily_cny: 20}, 7, {name: e, key_env: Z, rate: 5}]}",
+            NULL, (struct config_source){0}),
+        RAG_EINVAL);
     CHECK_EQ(report.n, 7);
     CHECK(!said("sekrit"));
     CHECK(said("rate: unknown key") && said("auth.keys[6]"));
@@ -214,9 +228,11 @@ TEST(listen_is_split)
 {
     char host[64];
     uint16_t port;
-    CHECK(config_split_listen("[::1]:80", host, sizeof host, &port) && strcmp(host, "::1") == 0 && port == 80);
+    CHECK(config_split_listen("[::1]:80", host, sizeof host, &port) && strcmp(host, "::1") == 0 &&
+          port == 80);
     CHECK(config_split_listen("h:65535", host, sizeof host, &port) && port == 65535);
-    static const char *const bad[] = {"", ":80", "h:", "h:65536", "h:8x", "::1:80", "[::1]80", "h", "[]:1", "h:999999"};
+    static const char *const bad[] = {"",       ":80",     "h:", "h:65536", "h:8x",
+                                      "::1:80", "[::1]80", "h",  "[]:1",    "h:999999"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(!config_split_listen(bad[i], host, sizeof host, &port));
 }

@@ -98,7 +98,8 @@ TEST(a_small_set_runs_from_files_to_numbers)
         "{\"_id\":\"c\",\"title\":\"\",\"text\":\"白金卡的年费是3600元。\"}");
     put(dir, "queries.jsonl",
         "{\"_id\":\"q1\",\"text\":\"platinum annual fee\"}\n{\"_id\":\"q2\",\"text\":\"白金卡年费\"}\n{\"_id\":\"q3\",\"text\":\"x\"}\n");
-    put(dir, "qrels.tsv", "query-id\tcorpus-id\tscore\nq1\ta\t2\nq1\tb\t0\nq2\tc\t1\nq2\tgone\t1\nq9\ta\t1\n");
+    put(dir, "qrels.tsv",
+        "query-id\tcorpus-id\tscore\nq1\ta\t2\nq1\tb\t0\nq2\tc\t1\nq2\tgone\t1\nq9\ta\t1\n");
     struct eval_data d;
     struct rag_err err = {0};
     CHECK_OK(eval_data_load(&(struct eval_files){.dir = dir}, &d, &err));
@@ -120,7 +121,8 @@ TEST(a_small_set_runs_from_files_to_numbers)
         CHECK_OK(eval_run(&d, list, an, &s, NULL, NULL, &r, &err));
         CHECK_EQ(r.n, 2);
         CHECK_NEAR(r.per_query[EVAL_R1][0], 1, 1e-12);
-        CHECK_NEAR(r.per_query[EVAL_R10][1], 0.5, 1e-12); /* the judged document that the corpus lacks counts */
+        CHECK_NEAR(r.per_query[EVAL_R10][1], 0.5,
+                   1e-12); /* the judged document that the corpus lacks counts */
         eval_result_clear(&r);
         list_free(list);
     }
@@ -131,7 +133,8 @@ TEST(a_small_set_runs_from_files_to_numbers)
 
 TEST(broken_files_are_refused_with_their_line)
 {
-    static const char *const corpus[] = {"{\"_id\":\"a\",\"text\":\"x\"}\n{\"_id\":\"a\",\"text\":\"y\"}\n", "{\"_id\":\"a\",\"text\":\"x\"}\n{}\n",
+    static const char *const corpus[] = {"{\"_id\":\"a\",\"text\":\"x\"}\n{\"_id\":\"a\",\"text\":\"y\"}\n",
+                                         "{\"_id\":\"a\",\"text\":\"x\"}\n{}\n",
                                          "{\"_id\":\"a\",\"text\":\"x\"}\nnot json\n"};
     char dir[] = "/tmp/ragd-eval-XXXXXX";
     CHECK(mkdtemp(dir) != NULL);

@@ -23,6 +23,7 @@ enum {
     LONG_WORDS = 28,
     SHORT_CJK = 10, /* without any cue: keywords */
     SHORT_WORDS = 5,
+    AGAIN = 18, /* bytes of a clause that only asks again for what was asked before it */
 };
 
 struct found {
@@ -293,8 +294,11 @@ static enum query_kind kind_of(const struct reading *r)
 static uint32_t count_asks(const struct reading *r)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < r->n_clauses; i++)
-        n += r->clauses[i].asks;
+    for (uint32_t i = 0; i < r->n_clauses; i++) {
+        const struct clause *c = &r->clauses[i];
+        bool again = n && (c->sense & CUE_EXPLAIN) && c->end - c->start <= AGAIN; /* ", please explain" */
+        n += c->asks && !again;
+    }
     return n ? n : 1;
 }
 

@@ -71,7 +71,7 @@ const struct cue cues[] = {
     C("算出", AGGREGATE), C("折合", AGGREGATE), C("总结", AGGREGATE | ASK), C("列出", AGGREGATE | LIST),
     C("列举", AGGREGATE | LIST), C("分别", AGGREGATE), C("各自", AGGREGATE), C("各赔", AGGREGATE), C("各是", AGGREGATE),
     C("各有", AGGREGATE), C("各多少", AGGREGATE), C("各要", AGGREGATE), C("各需", AGGREGATE), C("各收", AGGREGATE),
-    C("排名", AGGREGATE), C("占比", AGGREGATE), C("区别对待", NOTHING), C("统计学", NOTHING), C("统计局", NOTHING),
+    C("排名", AGGREGATE), C("占比", AGGREGATE), C("区别对待", NOTHING), C("统计学", NOTHING), C("平均数", NOTHING), C("平均值", NOTHING), C("统计局", NOTHING),
     C("计算机", NOTHING), C("总结会", NOTHING), C("各有关", NOTHING), C("各自为", NOTHING),
     C("total", AGGREGATE), C("in total", AGGREGATE), C("altogether", AGGREGATE), C("sum of", AGGREGATE),
     C("average", AGGREGATE), C("calculate", AGGREGATE | ASK), C("add up", AGGREGATE), C("respectively", AGGREGATE),
