@@ -81,7 +81,7 @@ void cli_house_close(struct cli_house *h);
 /* The message of an error answer ({"error":{"message":..}}), else "HTTP STATUS". */
 void cli_reply_message(const struct http_reply *r, char *out, size_t size);
 
-const char *cli_self_exe(void); /* path of this program */
+const char *cli_self_exe(void); /* path of this program; main thread only */
 
 /* ---- progress ------------------------------------------------------------------------------------------ */
 /* A bar on stderr when it is a terminal and the work takes over a second; else nothing. One thread. */

@@ -42,7 +42,7 @@ struct failure {
 
 struct ingest {
     struct cli_house *house;
-    const char *collection;
+    const char *collection, *self_exe;
     struct extract_limits limits;
 
     pthread_mutex_t mu; /* guards all below */
@@ -216,7 +216,7 @@ static rag_code extract(struct ingest *in, enum extract_format f, struct str byt
                         struct text_doc *out, struct rag_err *err)
 {
     return f == FORMAT_TEXT ? extract_bytes(f, bytes, name, &in->limits, out, err)
-                            : extract_in_child(cli_self_exe(), f, bytes, name, &in->limits, out, err);
+                            : extract_in_child(in->self_exe, f, bytes, name, &in->limits, out, err);
 }
 
 static void file_into_batch(struct ingest *in, const struct item *item, struct batch *b)
@@ -648,6 +648,7 @@ static int run(struct ingest *in, struct walk *w, bool lines, bool json)
     cli_progress_start(&progress, "ingest");
     in->total = lines ? 0 : w->items.len / sizeof(struct walk_item);
     in->limits = open_extract_limits(&in->house->cfg);
+    in->self_exe = cli_self_exe();
     pthread_t threads[MAX_INGEST_WORKERS];
     uint32_t n = 0, want = worker_count(in->house->remote, lines);
     while (n < want && pthread_create(&threads[n], NULL, worker, in) == 0)

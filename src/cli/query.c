@@ -46,11 +46,13 @@ static const char *text_of(const json_t *o, const char *key)
 
 static void print_citation(const json_t *c)
 {
-    printf("  [%lld] %s", (long long)json_integer_value(json_object_get(c, "n")), text_of(c, "title"));
+    const char *title = text_of(c, "title");
+    printf("  [%lld] %s", (long long)json_integer_value(json_object_get(c, "n")),
+           *title ? title : text_of(c, "document_id"));
     size_t i;
     json_t *h;
     json_array_foreach(json_object_get(c, "heading_path"), i,
-                       h) if (i || strcmp(json_string_value(h), text_of(c, "title")) != 0)
+                       h) if (i || strcmp(json_string_value(h), title) != 0)
         printf(" > %s", json_string_value(h));
     printf("\n      %s, version %lld, characters %lld to %lld\n", text_of(c, "document_id"),
            (long long)json_integer_value(json_object_get(c, "version")),

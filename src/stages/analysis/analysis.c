@@ -332,6 +332,8 @@ static void judge(const struct reading *r, struct query_analysis *out)
     out->kind = kind_of(r);
     out->n_asks = count_asks(r);
     out->answer_type = answer_type_of(sense_of_asks(r));
+    if (out->kind == QUERY_UTTERANCE && out->answer_type == ANSWER_ANY)
+        out->answer_type = ANSWER_PROCEDURE; /* what to say to it */
     out->has_comparison = compares(r);
     out->has_condition = conditions > 0;
     out->has_aggregation = r->sense & CUE_AGGREGATE;

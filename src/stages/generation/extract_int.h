@@ -14,7 +14,14 @@ struct qterm {
     bool key; /* a whole word or identifier that carries meaning: must not be missing from a comparison */
 };
 
-enum unit_kind { UNIT_SENTENCE, UNIT_ITEM, UNIT_ROW, UNIT_FIELD, UNIT_RECORD };
+enum unit_kind {
+    UNIT_SENTENCE,
+    UNIT_ITEM,    /* of a list */
+    UNIT_ROW,     /* of a table: "cell | cell", or "column: cell; column: cell" */
+    UNIT_HEADING, /* stands over what follows; never quoted */
+    UNIT_FIELD,   /* of a record; quoted through its record only */
+    UNIT_RECORD,  /* a row of a sheet */
+};
 
 /* The smallest piece that an answer quotes. Offsets are bytes of the chunk's text, white space trimmed. */
 struct unit {
@@ -22,7 +29,6 @@ struct unit {
     uint32_t start, end;
     uint8_t kind;
     bool question;              /* ends with a question mark: asks, does not answer */
-    bool table_head;            /* names the columns of the rows after it */
     uint32_t head_row;          /* UNIT_ROW: unit that names the columns, or NO_UNIT */
     uint64_t own;               /* terms of the question in it */
     uint64_t context;           /* ... in title, headings, table head, or the question it answers */
@@ -86,6 +92,9 @@ uint64_t extract_fields(const struct extract *x, const struct extract_chunk *c);
 
 /* Cells of a table line, without the bars; at most `most`. */
 uint32_t extract_cells(struct str line, struct str *out, uint32_t most);
+/* Parts of "column: cell; column: cell", at most `most`; 0 when the line is not such a row. A first part without a column
+ * names the row. */
+uint32_t extract_parts(struct str line, struct str *out, uint32_t most);
 /* "key: value" cut at its colon; false when the line has none near its start. */
 bool extract_pair(struct str line, struct str *key, struct str *value);
 static inline struct str path_next(struct str *path)

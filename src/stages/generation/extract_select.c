@@ -7,8 +7,8 @@
 
 /* Chosen on training questions of cmrc2018, drcd and squad (tools/answer_quality.py): the share of answers that quote
  * the judged chunk is flat around them; context below .4 or a rank of 0 lose a point or more. */
-static const float CONTEXT_SHARE = 0.55F; /* of a term that only the heading holds */
-static const float RANK_SHARE = 0.35F;    /* of the worth that comes with the rank of the chunk */
+static const float CONTEXT_SHARE = 0.75F; /* of a term that only the heading holds */
+static const float RANK_SHARE = 0.50F;    /* of the worth that comes with the rank of the chunk */
 static const float TYPE_BONUS = 0.10F;
 static const float CLOSE_BONUS = 0.08F;
 static const float QUESTION_MALUS = 0.35F; /* factor taken off a unit that only asks */
@@ -89,7 +89,7 @@ static float worth(const struct extract *x, const struct unit *u)
 {
     const struct extract_chunk *c = &x->chunks[u->chunk];
     struct str s = unit_text(x, u);
-    if (u->table_head || u->kind == UNIT_FIELD)
+    if (u->kind == UNIT_HEADING || u->kind == UNIT_FIELD)
         return 0;
     float own = mask_weight(x, u->own), w = covered(x, u);
     w *= 1 - RANK_SHARE + RANK_SHARE * c->rank;
@@ -159,7 +159,7 @@ static void answer_follows(struct extract *x)
 {
     for (uint32_t i = 0; i + 1 < x->n_units; i++) {
         struct unit *u = &x->units[i], *v = u + 1;
-        if (u->question && v->chunk == u->chunk && !v->question && v->score < 0.95F * u->score / (1 - QUESTION_MALUS))
+        if (u->question && v->chunk == u->chunk && !v->question && v->score > 0 && v->score < 0.95F * u->score / (1 - QUESTION_MALUS))
             v->score = 0.95F * u->score / (1 - QUESTION_MALUS);
     }
 }

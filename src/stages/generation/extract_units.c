@@ -7,10 +7,11 @@
 #include "text/utf8.h"
 
 enum {
-    BYTES_LOOKED_AT = 6 << 10, /* of chunk text: about 250 us at the analyser's 25 MB/s */
+    BYTES_A_CANDIDATE = 400, /* of chunk text looked at; 15 candidates: 6 KB, about 250 us at the analyser's 25 MB/s */
     CHUNKS_AT_LEAST = 3,
     UNITS_A_CHUNK = 256, /* a longer chunk is read up to here */
     FILTER_BITS = 4096,
+    MAX_PARTS = 32,
 };
 static const float RANK_AT_LEAST = 0.35F; /* of the best chunk's BM25 */
 
@@ -139,6 +140,27 @@ bool extract_pair(struct str line, struct str *key, struct str *value)
     return false;
 }
 
+uint32_t extract_parts(struct str line, struct str *out, uint32_t most)
+{
+    uint32_t n = 0;
+    struct str key, value;
+    line = str_trim(line);
+    for (size_t i = 0; i < line.len;) {
+        const char *sep = memmem(line.ptr + i, line.len - i, "; ", 2);
+        size_t end = sep ? (size_t)(sep - line.ptr) : line.len;
+        struct str part = str_trim(str_make(line.ptr + i, end - i));
+        bool pair = extract_pair(part, &key, &value);
+        if ((!pair && n == 1 && i) || n == most)
+            return 0;
+        if (!pair && n > 1) /* a value with a semicolon in it */
+            out[n - 1].len = (size_t)(part.ptr + part.len - out[n - 1].ptr);
+        else
+            out[n++] = part;
+        i = end + 2;
+    }
+    return n >= 2 && extract_pair(out[n - 1], &key, &value) ? n : 0;
+}
+
 static bool ends_as_question(struct str s)
 {
     static const struct str marks[] = {STR_LIT("?"), STR_LIT("？"), STR_LIT("?\""), STR_LIT("？”"), STR_LIT("？」")};
@@ -177,14 +199,36 @@ static rag_code add_unit(struct extract *x, struct unit u)
     return RAG_OK;
 }
 
+/* A line on its own that the chunk's path or title repeats, or a short one that ends like no sentence. */
+static bool is_heading(const struct extract_chunk *c, struct str s, size_t to)
+{
+    enum { LONG_LINE = 90 /* bytes */ };
+    if (to >= c->text.len || memchr(s.ptr, '\n', s.len)) /* nothing follows that it could stand over */
+        return false;
+    if (str_eq(s, c->view.title))
+        return true;
+    for (struct str path = c->view.heading_path; path.len;)
+        if (str_eq(s, path_next(&path)))
+            return true;
+    bool line_end = false;
+    for (size_t i = (size_t)(s.ptr + s.len - c->text.ptr); i < to; i++)
+        line_end = line_end || c->text.ptr[i] == '\n';
+    if (!line_end || s.len > LONG_LINE || is_item(s))
+        return false;
+    size_t i = utf8_floor(s, s.len - 1);
+    uint32_t last = utf8_next(s, &i);
+    return (last < 128 ? strchr(".!?;:,\")", (int)last) == NULL : (last >= 0x3041 && last <= 0x9FFF));
+}
+
 static struct unit trimmed(const struct extract_chunk *c, uint32_t chunk, size_t from, size_t to)
 {
     struct str s = str_trim(str_make(c->text.ptr + from, to - from));
     uint32_t start = (uint32_t)(s.ptr - c->text.ptr);
+    bool heading = s.len && is_heading(c, s, to);
     return (struct unit){.chunk = chunk,
                          .start = start,
                          .end = start + (uint32_t)s.len,
-                         .kind = is_item(s) ? UNIT_ITEM : UNIT_SENTENCE,
+                         .kind = heading ? UNIT_HEADING : is_item(s) ? UNIT_ITEM : UNIT_SENTENCE,
                          .question = ends_as_question(s),
                          .head_row = NO_UNIT};
 }
@@ -214,9 +258,13 @@ static rag_code cut_record(struct extract *x, uint32_t chunk)
 static rag_code cut_prose(struct extract *x, uint32_t chunk, size_t from, size_t to)
 {
     const struct extract_chunk *c = &x->chunks[chunk];
+    struct str parts[MAX_PARTS];
     while (from < to) {
-        size_t n = sentence_len(str_make(c->text.ptr + from, to - from));
+        struct str line = line_at(str_make(c->text.ptr, to), from);
+        bool row = extract_parts(line, parts, MAX_PARTS) > 0;
+        size_t n = row ? line.len + (from + line.len < to) : sentence_len(str_make(c->text.ptr + from, to - from));
         struct unit u = trimmed(c, chunk, from, from + n);
+        u.kind = row ? UNIT_ROW : u.kind;
         rag_code rc = u.end > u.start ? add_unit(x, u) : RAG_OK;
         if (rc)
             return rc;
@@ -237,10 +285,11 @@ static rag_code cut_text(struct extract *x, uint32_t chunk)
         if (is_row(line)) {
             rc = cut_prose(x, chunk, from, at);
             struct unit u = trimmed(c, chunk, at, at + line.len);
-            u.kind = UNIT_ROW;
-            u.table_head = head == NO_UNIT && is_row(line_at(c->text, next < c->text.len ? next : c->text.len));
+            struct str after = line_at(c->text, next < c->text.len ? next : c->text.len), parts[MAX_PARTS];
+            bool first = head == NO_UNIT && (is_row(after) || extract_parts(after, parts, MAX_PARTS) > 0);
+            u.kind = first ? UNIT_HEADING : UNIT_ROW;
             u.head_row = head;
-            if (u.table_head)
+            if (first)
                 head = x->n_units;
             if (!rc)
                 rc = add_unit(x, u);
@@ -300,18 +349,22 @@ static rag_code mark_heading(struct extract *x, struct extract_chunk *c, const s
     return rc;
 }
 
-/* What a unit stands under: headings, the table's head, the question it answers. */
+/* What a unit stands under: title and path, the heading lines before it, the table's head, the question it answers. */
 static void set_context(struct extract *x, const struct extract_chunk *c)
 {
-    uint64_t asked = 0;
+    uint64_t asked = 0, over = 0;
+    bool fresh = false; /* the unit before was a heading */
     for (uint32_t i = c->first_unit; i < c->first_unit + c->n_units; i++) {
         struct unit *u = &x->units[i];
-        u->context = c->heading | asked;
+        if (u->kind == UNIT_HEADING) {
+            over = fresh ? over | u->own : u->own;
+            asked = 0;
+        }
+        fresh = u->kind == UNIT_HEADING;
+        u->context = c->heading | asked | over;
         if (u->head_row != NO_UNIT)
             u->context |= x->units[u->head_row].own;
-        asked = u->question ? u->own : asked;
-        if (u->kind == UNIT_FIELD)
-            asked = 0;
+        asked = u->kind == UNIT_FIELD ? 0 : u->question ? u->own : asked;
     }
 }
 
@@ -367,7 +420,7 @@ rag_code extract_gather(struct extract *x, uint32_t candidates)
         const struct segment *s = x->h->list->e[hit->ref.entry].segment;
         struct extract_chunk *c = &x->chunks[x->n_chunks];
         c->rank = best > 0 ? hit->bm25 / best : 1;
-        if (x->n_chunks >= CHUNKS_AT_LEAST && (bytes >= BYTES_LOOKED_AT || c->rank < RANK_AT_LEAST))
+        if (x->n_chunks >= CHUNKS_AT_LEAST && (bytes >= (size_t)candidates * BYTES_A_CANDIDATE || c->rank < RANK_AT_LEAST))
             continue;
         c->hit = i;
         segment_chunk(s, hit->ref.chunk, &c->view);

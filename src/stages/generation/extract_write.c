@@ -16,7 +16,8 @@ struct writer {
     uint32_t n;
     bool zh;          /* of the unit being written */
     uint64_t said;    /* terms this document's paragraph has shown */
-    struct str where; /* heading path shown last */
+    struct str where; /* heading path of the unit before */
+    bool titled;      /* this paragraph has named its document */
 };
 
 static bool is_zh(struct str s)
@@ -60,42 +61,52 @@ static void put_flat(struct buf *b, struct str s)
 
 /* ---- headings in front ---- */
 
-static void put_heading(struct writer *w, const struct extract_chunk *c)
+/* Title and the two innermost headings; without the title where the paragraph has named it. False: nothing to name. */
+static bool put_heading(struct writer *w, const struct extract_chunk *c)
 {
     struct str parts[3] = {{0}}, path = c->view.heading_path, last = c->view.title;
     uint32_t n = 0;
-    if (last.len)
+    if (last.len && !w->titled)
         parts[n++] = last;
     while (path.len) {
         struct str e = path_next(&path);
         bool row = e.len > 4 && memcmp(e.ptr, "row ", 4) == 0;
         if (e.len == 0 || row || memmem(e.ptr, e.len, " | ", 3) || str_eq(e, last))
             continue;
-        if (n == 3) { /* the title and the two innermost */
+        if (n == 3) {
             parts[1] = parts[2];
             n = 2;
         }
         parts[n++] = last = e;
     }
     if (n == 0)
-        return;
+        return false;
     buf_addz(&w->text, "**");
     for (uint32_t i = 0; i < n; i++) {
         buf_addz(&w->text, i ? " › " : "");
         put_flat(&w->text, parts[i]);
     }
     buf_addz(&w->text, w->zh ? "**：" : "**: ");
+    w->titled = true;
+    return true;
 }
 
-static void maybe_heading(struct writer *w, const struct unit *u)
+static bool hides(const struct writer *w, uint64_t hidden)
+{
+    bool key = false;
+    for (uint64_t m = w->x->qa->has_comparison ? hidden : 0; m; m &= m - 1)
+        key |= w->x->terms[__builtin_ctzll(m)].key;
+    return key || mask_weight(w->x, hidden) >= OPAQUE;
+}
+
+static bool maybe_heading(struct writer *w, const struct unit *u)
 {
     const struct extract_chunk *c = &w->x->chunks[u->chunk];
-    uint64_t hidden = u->context & c->heading & ~u->own & ~w->said;
-    bool moved = !str_eq(c->view.heading_path, w->where);
-    if (mask_weight(w->x, hidden) >= OPAQUE || (moved && w->where.ptr && mask_weight(w->x, c->heading & ~u->own) >= OPAQUE))
-        put_heading(w, c);
-    w->said |= u->own | (c->heading & hidden);
+    bool moved = w->where.ptr && !str_eq(c->view.heading_path, w->where);
+    bool put = hides(w, c->heading & ~u->own & ~(moved ? 0 : w->said)) && put_heading(w, c);
+    w->said |= u->own | c->heading;
     w->where = c->view.heading_path.len ? c->view.heading_path : STR_LIT("");
+    return put;
 }
 
 /* ---- units ---- */
@@ -103,7 +114,7 @@ static void maybe_heading(struct writer *w, const struct unit *u)
 static void put_pair(struct writer *w, struct str key, struct str value, bool first)
 {
     if (!first)
-        buf_addz(&w->text, w->zh ? "，" : ", ");
+        buf_addz(&w->text, w->zh ? "；" : "; ");
     if (key.len) {
         put_flat(&w->text, key);
         buf_addz(&w->text, w->zh ? "：" : ": ");
@@ -111,10 +122,24 @@ static void put_pair(struct writer *w, struct str key, struct str value, bool fi
     put_flat(&w->text, value);
 }
 
-/* The cells that were asked for by column, after the one that names the row; all of them when none was. */
+/* "column: cell; column: cell" as it stands, with the punctuation of its language. */
+static bool put_parts(struct writer *w, struct str line)
+{
+    struct str part[MAX_CELLS];
+    uint32_t n = extract_parts(line, part, MAX_CELLS);
+    for (uint32_t i = 0; i < n; i++) {
+        struct str key = {0}, value = part[i];
+        (void)extract_pair(part[i], &key, &value);
+        put_pair(w, key, value, i == 0);
+    }
+    return n > 0;
+}
+
 static void put_row(struct writer *w, const struct unit *u)
 {
     struct str head[MAX_CELLS], cell[MAX_CELLS], line = {0};
+    if (put_parts(w, unit_text(w->x, u)))
+        return;
     const struct extract_chunk *c = &w->x->chunks[u->chunk];
     if (u->head_row != NO_UNIT)
         line = unit_text(w->x, &w->x->units[u->head_row]);
@@ -167,6 +192,18 @@ static struct str without_marker(struct str s)
     return s;
 }
 
+/* The comma, semicolon or colon after which it went on where it was taken from. */
+static void trim_end(struct buf *b)
+{
+    static const struct str marks[] = {STR_LIT("；"), STR_LIT("，"), STR_LIT("："), STR_LIT("、"), STR_LIT(";"), STR_LIT(","), STR_LIT(":")};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        if (b->len < marks[i].len || memcmp(b->ptr + b->len - marks[i].len, marks[i].ptr, marks[i].len) != 0)
+            continue;
+        b->len -= marks[i].len;
+        return;
+    }
+}
+
 static void put_unit(struct writer *w, const struct unit *u)
 {
     const struct extract_chunk *c = &w->x->chunks[u->chunk];
@@ -179,8 +216,7 @@ static void put_unit(struct writer *w, const struct unit *u)
         put_row(w, u);
     else
         put_flat(&w->text, u->kind == UNIT_ITEM ? without_marker(unit_text(w->x, u)) : unit_text(w->x, u));
-    if (w->text.len && strchr(",;:", w->text.ptr[w->text.len - 1])) /* the head of a list: it goes on elsewhere */
-        w->text.len--;
+    trim_end(&w->text);
     buf_addf(&w->text, "%s[%u]", w->zh ? "" : " ", ++w->n);
 }
 
@@ -218,16 +254,28 @@ static bool same_doc(const struct extract *x, const struct unit *a, const struct
            str_eq(x->chunks[a->chunk].view.document_id, x->chunks[b->chunk].view.document_id);
 }
 
+static bool in_one_list(const struct extract *x, const struct unit *a, const struct unit *b)
+{
+    return a && b && same_doc(x, a, b) && a->kind != UNIT_SENTENCE && b->kind != UNIT_SENTENCE;
+}
+
+/* Paragraphs part documents, line ends part items; sentences follow one another. */
 static void put_between(struct writer *w, const struct unit *before, const struct unit *u)
 {
-    bool lines = w->x->n_chosen > 2 && (u->kind != UNIT_SENTENCE || before->kind != UNIT_SENTENCE);
     if (!same_doc(w->x, before, u)) {
         buf_addz(&w->text, "\n\n");
         w->said = 0;
+        w->titled = false;
         w->where = str_make(NULL, 0);
     } else {
+        bool lines = u->kind != UNIT_SENTENCE || before->kind != UNIT_SENTENCE;
         buf_addz(&w->text, lines ? "\n" : w->zh ? "" : " ");
     }
+}
+
+static const struct unit *chosen(const struct extract *x, uint32_t i)
+{
+    return i < x->n_chosen ? &x->units[x->chosen[i]] : NULL;
 }
 
 rag_code extract_write(const struct extract *x, struct answer *out)
@@ -237,17 +285,18 @@ rag_code extract_write(const struct extract *x, struct answer *out)
     w.citations = arena_array(x->arena, x->n_chosen, sizeof *w.citations);
     if (!w.citations)
         return RAG_ENOMEM;
-    const struct unit *before = NULL;
     for (uint32_t i = 0; i < x->n_chosen; i++) {
-        const struct unit *u = &x->units[x->chosen[i]];
-        w.zh = is_zh(unit_text(x, u));
+        const struct unit *u = chosen(x, i), *before = i ? chosen(x, i - 1) : NULL;
+        struct str text = unit_text(x, u);
+        w.zh = is_zh(text);
         if (before)
             put_between(&w, before, u);
-        if (x->n_chosen > 2 && u->kind != UNIT_SENTENCE)
+        bool item = in_one_list(x, before, u) || in_one_list(x, u, chosen(x, i + 1));
+        if (maybe_heading(&w, u) && item)
+            buf_addc(&w.text, '\n');
+        if (item && !(text.len && text.ptr[0] >= '0' && text.ptr[0] <= '9'))
             buf_addz(&w.text, "- ");
-        maybe_heading(&w, u);
         put_unit(&w, u);
-        before = u;
     }
     out->citations = w.citations;
     out->n_citations = w.n;
