@@ -90,7 +90,8 @@ _Noreturn static void child_become(const struct launch *l)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 
     limit_set(RLIMIT_CORE, 0, 0);
-    limit_set(RLIMIT_FSIZE, l->lim->file_bytes, l->lim->file_bytes);
+    if (!CHILD_HUGE_SHADOW) /* the thread sanitizer's runtime writes a file of its own */
+        limit_set(RLIMIT_FSIZE, l->lim->file_bytes, l->lim->file_bytes);
     if (l->lim->memory_bytes && !CHILD_HUGE_SHADOW)
         limit_set(RLIMIT_AS, l->lim->memory_bytes, l->lim->memory_bytes);
     if (l->lim->cpu_s)

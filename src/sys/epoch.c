@@ -56,8 +56,7 @@ static struct slot *slot_claim(void)
             return &slots[i];
         }
     }
-    RAG_ASSERT(!"too many threads hold epoch pins");
-    return NULL;
+    rag_assert_failed("at most EPOCH_THREADS threads hold epoch pins", __FILE__, __LINE__);
 }
 
 void epoch_pin(void)

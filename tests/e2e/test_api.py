@@ -96,7 +96,7 @@ def test_cited_text_is_in_the_answer(server):
     for c in a["citations"]:
         _, doc = server.get(f"{DOCS}/{quote(c['document_id'], safe='')}")
         quoted = squeeze(doc["text"][c["start"]:c["end"]])
-        assert quoted[:12] in squeeze(a["answer"])
+        assert quoted[-12:] in squeeze(a["answer"])
 
 
 def test_unanswerable_is_said_plainly(server):

@@ -107,7 +107,10 @@ TEST(nothing_is_inherited)
     const char *const argv[] = {"/bin/sh", "-c",
                                 "set | /bin/grep -c SECRET; /bin/grep SigIgn /proc/self/status", NULL};
     CHECK_OK(child_run(argv, NULL, STR_LIT(""), &usual, &out, &res));
-    CHECK_STR(buf_str(&out), "0\nSigIgn:\t0000000000000000\n");
+    buf_addc(&out, 0);
+    unsigned long long ignored = ~0ULL;
+    CHECK_EQ(sscanf(out.ptr, "0\nSigIgn: %llx", &ignored), 1);
+    CHECK_EQ(ignored & ~0x180000000ULL, 0); /* 32 and 33 are the C library's: no program can set them */
     signal(SIGUSR1, SIG_DFL);
     buf_clear(&out);
 }
