@@ -26,6 +26,7 @@ SETS = {  # corpus, judgments of the training questions
 FAR = {"cmrc2018": "drcd", "drcd": "cmrc2018", "squad": "scifact", "scifact": "squad"}
 PKGS = "icu-uc icu-i18n libxml-2.0 libarchive libcrypto libxxhash jansson sqlite3 libmicrohttpd libcurl yaml-0.1"
 TOP, SMALL_PARAGRAPHS, SMALL_COLLECTIONS, WRONGLY_REFUSED = 5, 60, 8, 0.05
+UNKNOWN_SHARE = 0.5
 
 
 def build_driver(build):
@@ -100,13 +101,17 @@ def small_collections(data, name, tmp):
 
 
 # ---- features: the same as in calibrate.c ----
-def hit_features(idf_mass, hit):
-    ratio = min(hit[0] / idf_mass, 1.5) if idf_mass > 0 else 0.0
-    return [1.0, hit[1], ratio, math.log(1 + hit[1] * idf_mass)]
+def hit_features(row, hit):
+    _, idf_mass, known_mass, _ = row
+    asked = known_mass + UNKNOWN_SHARE * (idf_mass - known_mass)
+    held = hit[1] * idf_mass
+    if asked <= 0:
+        return [1.0, 0.0, 0.0, 0.0]
+    return [1.0, held / asked, min(hit[0] / asked, 1.5), math.log(1 + held)]
 
 
 def question_features(row, hits):
-    return hit_features(row[1], hits[0])
+    return hit_features(row, hits[0])
 
 
 def sigmoid(z):
@@ -168,7 +173,7 @@ def questions(rows, rel):
 
 def hits_with_labels(rows, rel):
     """The score takes coverage and ratio only: what a chunk holds of a one-word question is all there is to hold."""
-    return [(hit_features(r[1], h)[:3], 1 if h[2] in rel[r[0]] else 0) for r in rows for h in r[3][:10]]
+    return [(hit_features(r, h)[:3], 1 if h[2] in rel[r[0]] else 0) for r in rows for h in r[3][:10]]
 
 
 def auc(pos, neg):

@@ -59,7 +59,7 @@ static void look_up(const struct segment_list *list, struct query_term *q, uint3
     for (uint32_t i = 0; i < n; i++) {
         for (uint32_t e = 0; e < list->n; e++) {
             const struct segment *s = list->e[e].segment;
-            q[i].in[e] = segment_find_term(s, q[i].text, q[i].hash);
+            q[i].in[e] = segment_find_term(s, q[i].text);
             if (q[i].in[e] != UINT32_MAX)
                 q[i].df += s->terms[q[i].in[e]].df;
         }

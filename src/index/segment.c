@@ -30,7 +30,7 @@ static bool sections_ok(struct segment *s)
         if (h->sec[i].off % 8 || h->sec[i].off < sizeof *h || h->sec[i].off > s->len ||
             h->sec[i].len > s->len - h->sec[i].off)
             return false;
-#define SEC(i) (s->base + h->sec[i].off)
+#define SEC(i)             (s->base + h->sec[i].off)
 #define SEC_IS(i, n, size) (h->sec[i].len == (uint64_t)(n) * (size))
     s->strings = SEC(SEC_STRINGS);
     s->text = SEC(SEC_TEXT);
@@ -52,10 +52,10 @@ static bool sections_ok(struct segment *s)
     return SEC_IS(SEC_DOCS, h->n_docs, sizeof(struct seg_doc)) &&
            SEC_IS(SEC_DOC_SEQS, h->n_docs, sizeof(struct seg_seq)) &&
            SEC_IS(SEC_CHUNKS, h->n_chunks, sizeof(struct seg_chunk)) && SEC_IS(SEC_LENGTHS, h->n_chunks, 2) &&
-           SEC_IS(SEC_TERMS, h->n_terms, sizeof(struct seg_term)) && SEC_IS(SEC_POST_CHUNKS, h->n_postings, 4) &&
-           SEC_IS(SEC_POST_TFS, h->n_postings, 1) && h->sec[SEC_TERM_SLOTS].len % 4 == 0 &&
-           n_slots > h->n_terms && n_slots <= UINT32_MAX && (n_slots & (n_slots - 1)) == 0 &&
-           h->sec[SEC_FIELDS].len % sizeof(struct seg_field) == 0 &&
+           SEC_IS(SEC_TERMS, h->n_terms, sizeof(struct seg_term)) &&
+           SEC_IS(SEC_POST_CHUNKS, h->n_postings, 4) && SEC_IS(SEC_POST_TFS, h->n_postings, 1) &&
+           h->sec[SEC_TERM_SLOTS].len % 4 == 0 && n_slots > h->n_terms && n_slots <= UINT32_MAX &&
+           (n_slots & (n_slots - 1)) == 0 && h->sec[SEC_FIELDS].len % sizeof(struct seg_field) == 0 &&
            h->sec[SEC_VALUES].len % sizeof(struct seg_value) == 0 && h->sec[SEC_VALUE_DOCS].len % 4 == 0;
 #undef SEC
 #undef SEC_IS
@@ -93,7 +93,8 @@ static bool terms_ok(const struct segment *s)
     uint32_t next = 0, free_slots = 0;
     for (uint32_t t = 0; t < h->n_terms; t++) {
         const struct seg_term *e = &s->terms[t];
-        if (!span_ok(e->bytes, h->sec[SEC_TERM_BYTES].len) || e->first != next || e->df > h->n_postings - next)
+        if (!span_ok(e->bytes, h->sec[SEC_TERM_BYTES].len) || e->first != next ||
+            e->df > h->n_postings - next)
             return false;
         for (uint32_t i = next; i < next + e->df; i++)
             if (s->post_chunks[i] >= h->n_chunks || (i > next && s->post_chunks[i] <= s->post_chunks[i - 1]))
@@ -133,8 +134,8 @@ static rag_code segment_check(struct segment *s, uint64_t fingerprint, const cha
     if (s->len < sizeof *h || memcmp(h->magic, SEGMENT_MAGIC, 8) != 0)
         return rag_err_set(err, RAG_ECORRUPT, "segment %s: not a segment file", name);
     if (h->version > SEGMENT_VERSION)
-        return rag_err_set(err, RAG_EVERSION, "segment %s: format %u is newer than this ragd reads (%d)", name,
-                           h->version, SEGMENT_VERSION);
+        return rag_err_set(err, RAG_EVERSION, "segment %s: format %u is newer than this ragd reads (%d)",
+                           name, h->version, SEGMENT_VERSION);
     if (h->version != SEGMENT_VERSION || h->header_bytes != sizeof *h || h->file_bytes != s->len)
         return rag_err_set(err, RAG_ECORRUPT, "segment %s: truncated or damaged header", name);
     if (h->checksum != segment_checksum(s->base, s->len))
@@ -289,9 +290,10 @@ struct str segment_chunk_text(const struct segment *s, uint32_t chunk, struct ar
     return str_make(out, json_unescape(esc, out));
 }
 
-uint32_t segment_find_term(const struct segment *s, struct str term, uint64_t hash)
+uint32_t segment_find_term(const struct segment *s, struct str term)
 {
-    for (uint32_t i = (uint32_t)hash & s->term_mask; s->term_slots[i]; i = (i + 1) & s->term_mask)
+    for (uint32_t i = (uint32_t)hash_bytes(term.ptr, term.len, s->h->hash_seed) & s->term_mask;
+         s->term_slots[i]; i = (i + 1) & s->term_mask)
         if (str_eq(seg_term_str(s, s->term_slots[i] - 1), term))
             return s->term_slots[i] - 1;
     return UINT32_MAX;

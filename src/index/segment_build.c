@@ -9,6 +9,7 @@
 #include "base/bitmap.h"
 #include "base/hash.h"
 #include "index/segment_int.h"
+#include "sys/random.h"
 #include "wire/json_out.h"
 
 struct triple {
@@ -23,11 +24,11 @@ struct field_value { /* one value of one document */
     uint32_t doc;
 };
 struct segment_builder {
-    uint64_t analyzer;
-    struct strset strings;   /* ids, titles, headings ...: equal ones are stored once */
+    uint64_t analyzer, hash_seed;
+    struct strset strings; /* ids, titles, headings ...: equal ones are stored once */
     struct strset terms, field_names;
     struct buf docs, chunks, lengths, text, triples, values;
-    struct buf last_seen;    /* uint32_t[2] per term: chunk + 1 where last seen, index of its triple */
+    struct buf last_seen; /* uint32_t[2] per term: chunk + 1 where last seen, index of its triple */
     uint32_t n_docs, n_chunks;
     uint64_t total_length;
 };
@@ -38,10 +39,12 @@ rag_code segment_builder_new(uint64_t fingerprint, struct segment_builder **out)
     if (!b)
         return RAG_ENOMEM;
     b->analyzer = fingerprint;
-    strset_init(&b->strings, MEM_INDEX, 0);
-    strset_init(&b->terms, MEM_INDEX, 0);
-    strset_init(&b->field_names, MEM_INDEX, 0);
-    struct buf *bufs[] = {&b->docs, &b->chunks, &b->lengths, &b->text, &b->triples, &b->values, &b->last_seen};
+    random_bytes(&b->hash_seed, sizeof b->hash_seed);
+    strset_init(&b->strings, MEM_INDEX, b->hash_seed);
+    strset_init(&b->terms, MEM_INDEX, b->hash_seed);
+    strset_init(&b->field_names, MEM_INDEX, b->hash_seed);
+    struct buf *bufs[] = {&b->docs,    &b->chunks, &b->lengths,  &b->text,
+                          &b->triples, &b->values, &b->last_seen};
     for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
         buf_init(bufs[i], MEM_INDEX);
     *out = b;
@@ -134,7 +137,8 @@ static rag_code add_metadata(struct segment_builder *b, json_t *root)
 
 rag_code segment_builder_doc(struct segment_builder *b, const struct segment_doc_in *in)
 {
-    struct seg_doc d = {.version = in->version, .first_chunk = b->n_chunks, .seq = in->seq, .updated_ms = in->updated_ms};
+    struct seg_doc d = {
+        .version = in->version, .first_chunk = b->n_chunks, .seq = in->seq, .updated_ms = in->updated_ms};
     json_t *metadata = NULL;
     if (in->metadata_json.len > 2) { /* first of all: bad metadata leaves the builder as it was */
         metadata = json_loadb(in->metadata_json.ptr, in->metadata_json.len, JSON_ALLOW_NUL, NULL);
@@ -229,7 +233,8 @@ rag_code segment_builder_chunk(struct segment_builder *b, const struct segment_c
 
 /* ---- merging ------------------------------------------------------------------------------------------ */
 
-static rag_code merge_docs(struct segment_builder *b, const struct segment *s, const uint64_t *live, uint32_t *new_chunk)
+static rag_code merge_docs(struct segment_builder *b, const struct segment *s, const uint64_t *live,
+                           uint32_t *new_chunk)
 {
     for (uint32_t d = 0; d < s->h->n_docs; d++) {
         const struct seg_doc *sd = &s->docs[d];
@@ -252,7 +257,8 @@ static rag_code merge_docs(struct segment_builder *b, const struct segment *s, c
             uint64_t off = b->text.len;
             new_chunk[i] = b->n_chunks;
             buf_add(&b->text, s->text + c->text.off, c->text.len);
-            rc = add_chunk_record(b, c->ordinal, c->start, c->end, seg_str(s, c->heading), off, s->lengths[i]);
+            rc =
+                add_chunk_record(b, c->ordinal, c->start, c->end, seg_str(s, c->heading), off, s->lengths[i]);
         }
         if (rc)
             return rc;
@@ -358,7 +364,7 @@ static rag_code write_terms(struct segment_builder *b, struct buf *out, struct s
         terms[t].bytes = (struct seg_span){b->terms.off[t], (uint32_t)s.len};
         terms[t].first = next[t] = sum;
         sum += terms[t].df;
-        uint32_t i = (uint32_t)hash_bytes(s.ptr, s.len, 0) & (n_slots - 1);
+        uint32_t i = (uint32_t)hash_bytes(s.ptr, s.len, h->hash_seed) & (n_slots - 1);
         while (slots[i])
             i = (i + 1) & (n_slots - 1);
         slots[i] = t + 1;
@@ -402,7 +408,8 @@ static int by_value(const void *a, const void *b, void *ctx)
 static bool same_value(const struct field_value *x, const struct field_value *y)
 {
     return x->field == y->field && x->type == y->type && x->string.off == y->string.off &&
-           x->string.len == y->string.len && (x->type == VALUE_STRING || !(x->number < y->number || x->number > y->number));
+           x->string.len == y->string.len &&
+           (x->type == VALUE_STRING || !(x->number < y->number || x->number > y->number));
 }
 
 static rag_code write_fields(struct segment_builder *b, struct buf *out, struct seg_header *h)
@@ -423,7 +430,9 @@ static rag_code write_fields(struct segment_builder *b, struct buf *out, struct 
             BUF_ADD_VALUE(&fields, f);
         }
         if (i == 0 || !same_value(&v[i], &v[i - 1])) {
-            struct seg_value sv = {.type = v[i].type, .number = v[i].number, .string = v[i].string,
+            struct seg_value sv = {.type = v[i].type,
+                                   .number = v[i].number,
+                                   .string = v[i].string,
                                    .first_doc = (uint32_t)(docs.len / 4)};
             BUF_ADD_VALUE(&values, sv);
             if (!buf_failed(&fields))
@@ -450,8 +459,13 @@ static rag_code write_fields(struct segment_builder *b, struct buf *out, struct 
 
 rag_code segment_builder_finish(struct segment_builder *b, struct segment **out)
 {
-    struct seg_header h = {.version = SEGMENT_VERSION, .header_bytes = sizeof h, .analyzer = b->analyzer,
-                           .n_docs = b->n_docs, .n_chunks = b->n_chunks, .total_length = b->total_length};
+    struct seg_header h = {.version = SEGMENT_VERSION,
+                           .header_bytes = sizeof h,
+                           .analyzer = b->analyzer,
+                           .n_docs = b->n_docs,
+                           .n_chunks = b->n_chunks,
+                           .total_length = b->total_length,
+                           .hash_seed = b->hash_seed};
     memcpy(h.magic, SEGMENT_MAGIC, 8);
     struct buf bytes;
     buf_init(&bytes, MEM_INDEX);

@@ -21,7 +21,7 @@ enum seg_section {
     SEC_TEXT,        /* bytes: chunk texts, escaped for JSON */
     SEC_TERM_BYTES,  /* bytes of the terms */
     SEC_TERMS,       /* struct seg_term[n_terms] */
-    SEC_TERM_SLOTS,  /* uint32_t[power of two]: term number + 1 by hash, linear probing, 0 = free */
+    SEC_TERM_SLOTS,  /* uint32_t[power of two]: term number + 1 by hash (XXH3, hash_seed), linear probing, 0 = free */
     SEC_POST_CHUNKS, /* uint32_t[n_postings]: chunk numbers, ascending within a term */
     SEC_POST_TFS,    /* uint8_t[n_postings]: term frequency, 255 = 255 or more */
     SEC_FIELDS,      /* struct seg_field[], ascending by name */
@@ -69,6 +69,7 @@ struct seg_header {
     uint64_t checksum; /* XXH3-64, seed 0, of the header with this field zero, then with that as seed of the rest */
     uint64_t analyzer; /* analyzer_fingerprint */
     uint64_t total_length;
+    uint64_t hash_seed; /* of the term slots: random, so that no upload can choose its collisions */
     uint32_t n_docs, n_chunks, n_terms, n_postings;
     struct {
         uint64_t off, len; /* bytes of the file */
@@ -107,8 +108,8 @@ static inline struct str seg_term_str(const struct segment *s, uint32_t t)
 {
     return str_make(s->term_bytes + s->terms[t].bytes.off, s->terms[t].bytes.len);
 }
-/* Term number, or UINT32_MAX. `hash` is hash_bytes(term, 0). */
-uint32_t segment_find_term(const struct segment *s, struct str term, uint64_t hash);
+/* Term number, or UINT32_MAX. */
+uint32_t segment_find_term(const struct segment *s, struct str term);
 /* Document number by seq, or UINT32_MAX. */
 uint32_t segment_find_seq(const struct segment *s, int64_t seq);
 /* header.checksum of these bytes; len >= sizeof(struct seg_header). */

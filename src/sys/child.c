@@ -30,6 +30,17 @@
 #ifndef CHILD_HUGE_SHADOW
 #define CHILD_HUGE_SHADOW 0
 #endif
+/* The thread sanitizer's runtime writes a file of its own. */
+#if defined(__SANITIZE_THREAD__)
+#define CHILD_WRITES_FILES 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CHILD_WRITES_FILES 1
+#endif
+#endif
+#ifndef CHILD_WRITES_FILES
+#define CHILD_WRITES_FILES 0
+#endif
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
@@ -90,7 +101,7 @@ _Noreturn static void child_become(const struct launch *l)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 
     limit_set(RLIMIT_CORE, 0, 0);
-    if (!CHILD_HUGE_SHADOW) /* the thread sanitizer's runtime writes a file of its own */
+    if (!CHILD_WRITES_FILES)
         limit_set(RLIMIT_FSIZE, l->lim->file_bytes, l->lim->file_bytes);
     if (l->lim->memory_bytes && !CHILD_HUGE_SHADOW)
         limit_set(RLIMIT_AS, l->lim->memory_bytes, l->lim->memory_bytes);

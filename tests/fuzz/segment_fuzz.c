@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             }
             for (uint32_t t = 0; t < s->h->n_terms; t++) {
                 struct str term = seg_term_str(s, t);
-                sum += segment_find_term(s, term, t);
+                sum += segment_find_term(s, term);
             }
             struct value x = {VALUE_STRING, 0, STR_LIT("m")};
             struct filter_clause cl = {STR_LIT("k"), FILTER_GTE, &x, 1};
