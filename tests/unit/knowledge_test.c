@@ -413,7 +413,7 @@ TEST(a_full_disk_in_the_middle_of_a_job_leaves_none_of_it)
     enum { BIG = 24, SMALL = 8, BYTES = 700 << 10 };
     static struct doc_input d[BIG + SMALL];
     static struct doc_result r[BIG + SMALL];
-    char ids[BIG + SMALL][8];
+    char ids[BIG + SMALL][16];
     fresh_dir();
     struct knowledge *k = open_it(0);
     put_many(k, 0, 3);
