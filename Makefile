@@ -154,5 +154,6 @@ fuzz:
 	done
 fuzzers: $(FUZZERS)
 
+# Figures of docs/performance.md; needs DATASETS, the folder that holds crud-news-100k.
 bench: all
-	@for b in $(sort $(wildcard bench/*.sh)); do RAGD_BIN="$(abspath $(BUILD)/ragd)" $$b || exit 1; done
+	@$(PYTHON) bench/latency.py --ragd $(BUILD)/ragd
