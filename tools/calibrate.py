@@ -26,7 +26,7 @@ SETS = {  # corpus, judgments of the training questions
 FAR = {"cmrc2018": "drcd", "drcd": "cmrc2018", "squad": "scifact", "scifact": "squad"}
 PKGS = "icu-uc icu-i18n libxml-2.0 libarchive libcrypto libxxhash jansson sqlite3 libmicrohttpd libcurl yaml-0.1"
 TOP, SMALL_PARAGRAPHS, SMALL_COLLECTIONS, WRONGLY_REFUSED = 5, 60, 8, 0.05
-UNKNOWN_SHARE = 0.5
+UNKNOWN_SHARE = 0.5  # of an unknown term's mass: as in calibrate.c
 
 
 def build_driver(build):

@@ -31,6 +31,7 @@ struct unit {
     bool question;              /* ends with a question mark: asks, does not answer */
     uint32_t head_row;          /* UNIT_ROW: unit that names the columns, or NO_UNIT */
     uint64_t own;               /* terms of the question in it */
+    uint64_t whole;             /* of own and context: not only as part of a longer word (金卡 in 白金卡) */
     uint64_t context;           /* ... in title, headings, table head, or the question it answers */
     uint32_t first_at, last_at; /* bytes from the first to the last match */
     uint32_t matched;           /* bytes of matches */
@@ -43,6 +44,7 @@ struct extract_chunk {
     uint32_t hit;
     struct chunk_view view;
     struct str text;
+    uint64_t heading_whole;
     uint64_t heading; /* terms of the question in title and heading path */
     bool record;      /* a row of a sheet: its units are fields, and a UNIT_RECORD after them */
     float rank;       /* its BM25 over the best chunk's */

@@ -142,7 +142,7 @@ static uint32_t next_unit(const struct extract *x, uint64_t said, uint64_t must_
     float most = 0;
     for (uint32_t i = 0; i < x->n_units; i++) {
         const struct unit *u = &x->units[i];
-        if (!(u->score > 0) || (must_have && !((u->own | u->context) & must_have)))
+        if (!(u->score > 0) || (must_have && !(u->whole & must_have)))
             continue;
         float g = gain(x, u, must_have ? 0 : said);
         if (g > most && !repeats(x, u)) {
@@ -166,7 +166,7 @@ static void answer_follows(struct extract *x)
 
 static void choose(struct extract *x, uint32_t most, enum complexity c)
 {
-    uint64_t said = 0;
+    uint64_t said = 0, named = 0;
     float first = 0, g = 0;
     while (x->n_chosen < most) {
         uint32_t u = next_unit(x, said, 0, &g);
@@ -174,17 +174,18 @@ static void choose(struct extract *x, uint32_t most, enum complexity c)
             break;
         first = x->n_chosen ? first : x->units[u].score;
         said |= x->units[u].own | x->units[u].context;
+        named |= x->units[u].whole;
         x->chosen[x->n_chosen++] = u;
     }
     /* What a complex question names must be represented: a place is kept by giving up the last unit chosen. */
     for (uint32_t t = 0; c == COMPLEXITY_COMPLEX && t < x->n_terms && x->n_chosen; t++) {
         uint64_t bit = (uint64_t)1 << t;
-        if (!x->terms[t].key || (said & bit))
+        if (!x->terms[t].key || (named & bit))
             continue;
         uint32_t u = next_unit(x, 0, bit, &g);
         if (u == NO_UNIT || g < 0.4F * first)
             continue;
-        said |= x->units[u].own | x->units[u].context;
+        named |= x->units[u].whole;
         x->chosen[x->n_chosen < most ? x->n_chosen++ : x->n_chosen - 1] = u;
     }
 }

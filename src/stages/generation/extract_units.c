@@ -312,6 +312,7 @@ static void mark_term(struct unit *u, const struct term *t, uint32_t key, uint64
     if (!bit)
         return;
     u->own |= bit;
+    u->whole |= t->kind == TERM_SUBWORD ? 0 : bit;
     u->first_at = t->start < u->first_at ? t->start : u->first_at;
     if (t->end > u->last_at) {
         u->matched += t->end - (t->start > u->last_at ? t->start : u->last_at);
@@ -342,8 +343,11 @@ static rag_code mark_heading(struct extract *x, struct extract_chunk *c, const s
     rag_code rc = RAG_OK;
     do {
         rc = analyzer_run(x->an, part, ANALYZE_DOCUMENT, l);
-        for (uint32_t i = 0; !rc && i < l->n; i++)
-            c->heading |= term_bit(x, f, term_text(l, i), filter_key(term_text(l, i)));
+        for (uint32_t i = 0; !rc && i < l->n; i++) {
+            uint64_t bit = term_bit(x, f, term_text(l, i), filter_key(term_text(l, i)));
+            c->heading |= bit;
+            c->heading_whole |= l->items[i].kind == TERM_SUBWORD ? 0 : bit;
+        }
         part = path_next(&path);
     } while (!rc && part.len);
     return rc;
@@ -362,6 +366,7 @@ static void set_context(struct extract *x, const struct extract_chunk *c)
         }
         fresh = u->kind == UNIT_HEADING;
         u->context = c->heading | asked | over;
+        u->whole |= c->heading_whole;
         if (u->head_row != NO_UNIT)
             u->context |= x->units[u->head_row].own;
         asked = u->kind == UNIT_FIELD ? 0 : u->question ? u->own : asked;
@@ -376,6 +381,7 @@ static rag_code add_record(struct extract *x, const struct extract_chunk *c)
         const struct unit *u = &x->units[c->first_unit + i];
         row.end = u->end;
         row.own |= u->own;
+        row.whole |= u->whole;
         row.matched += u->matched;
         row.first_at = u->first_at < row.first_at ? u->first_at : row.first_at;
         row.last_at = u->own ? u->last_at : row.last_at;

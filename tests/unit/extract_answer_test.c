@@ -1,0 +1,275 @@
+#include "test.h"
+
+#include "index/list_edit.h"
+#include "pipeline/chunk_terms.h"
+#include "stages/analysis/analysis.h"
+#include "stages/generation/extract_answer.h"
+#include "stages/generation/extract_int.h"
+#include "stages/retrieval/retrieval.h"
+#include "text/utf8.h"
+
+struct doc {
+    const char *id, *title, *path, *text;
+};
+
+/* A small collection: prose with headings, a table, records, questions and answers, and filler of other things. */
+static const struct doc docs[] = {
+    {"gold", "金卡产品说明", "金卡产品说明\x1f年费", "年费\n主卡每年300元，当年刷卡满12次免次年年费。附属卡每年150元。账单日可以自选。"},
+    {"platinum", "白金卡产品说明", "白金卡产品说明\x1f费用", "主卡年费3600元，前2张附属卡免费。外币交易手续费1.0%，取现手续费0.5%。"},
+    {"lounge", "贵宾室", "贵宾室", "卡种 | 次数 | 规则\n卡种: 旅行卡; 次数: 4次; 规则: 宾客扣次\n卡种: 白金卡; 次数: 12次; 规则: 宾客扣次"},
+    {"fees", "费用表", "年费\x1frow 2", "卡种: 青春卡\n费用项目: 挂失手续费\n标准: 40元/次\n生效日期: 2026-01-01"},
+    {"faq", "faq", "row 1", "id: F9\nquestion: 卡片丢了怎么补办？\nanswer: 在App锁卡，再致电热线补办，5个工作日寄达。"},
+    {"lost", "Lost cards", "Lost cards\x1fWhat to do",
+     "- Lock the card in the app at once;\n- Call the hotline to report the loss;\n- Order a replacement, which arrives within 5 days."},
+    {"golf", "Golf", "Golf", "The Spruce golf club lies in Millbrook. It was founded in 1931. Members play at a discount of 20 percent."},
+    {"f1", "Weather", "", "Rain falls in spring. The north is dry."},
+    {"f2", "Trains", "", "Trains leave every hour. Tickets are sold at the station."},
+    {"f3", "公司介绍", "", "公司成立于1998年，总部设在海州。员工两千人。"},
+    {"f4", "食堂", "", "食堂中午十二点开饭。周五有鱼。"},
+};
+
+static struct fixture {
+    struct analyzer *an;
+    struct segment_list *list;
+    struct arena arena;
+    struct query_analysis qa;
+    struct hits hits;
+    struct query q;
+    struct answer a;
+    float confidence;
+} fx;
+
+static void set_up(void)
+{
+    if (fx.an)
+        return;
+    struct rag_err err;
+    struct segment_builder *b;
+    struct segment *s;
+    struct chunk_terms t;
+    CHECK_OK(analyzer_new(NULL, 0, &fx.an, &err));
+    CHECK_OK(segment_builder_new(analyzer_fingerprint(fx.an), &b));
+    chunk_terms_init(&t);
+    for (size_t i = 0; i < sizeof docs / sizeof *docs; i++) {
+        const struct doc *d = &docs[i];
+        struct segment_doc_in in = {.id = str_of(d->id), .title = str_of(d->title), .metadata_json = STR_LIT("{}"),
+                                    .version = 1, .seq = (int64_t)i + 1};
+        CHECK_OK(segment_builder_doc(b, &in));
+        CHECK_OK(chunk_terms_run(&t, fx.an, in.title, str_of(d->path), str_of(d->text)));
+        struct segment_chunk_in c = {.text = str_of(d->text), .heading_path = str_of(d->path), .start = 1000,
+                                     .end = 1000 + (uint32_t)utf8_count(str_of(d->text)), .terms = &t.terms,
+                                     .length = t.length};
+        CHECK_OK(segment_builder_chunk(b, &c));
+    }
+    chunk_terms_clear(&t);
+    CHECK_OK(segment_builder_finish(b, &s));
+    segment_builder_free(b);
+    struct segment_list *empty = list_new_empty();
+    CHECK_OK(list_edit(empty, &(struct list_change){.add = s}, &fx.list));
+    list_free(empty);
+    segment_unref(s);
+    term_list_init(&fx.qa.terms);
+}
+
+static rag_code answer_rc(const char *question)
+{
+    arena_reset(&fx.arena);
+    fx.q = (struct query){.text = str_of(question), .top_k = 10};
+    fx.hits = (struct hits){.list = fx.list};
+    rag_code rc = analysis_run(fx.an, &fx.q, &fx.qa);
+    if (!rc)
+        rc = retrieval_run(&fx.q, &fx.qa, &profile_balanced, 30, 0, &fx.arena, &fx.hits);
+    if (rc)
+        return rc;
+    fx.confidence = calibrate_hits(&fx.qa, &fx.hits);
+    return extract_answer(fx.an, &fx.q, &fx.qa, &fx.hits, fx.confidence, &profile_balanced, &fx.arena, &fx.a);
+}
+
+static const struct doc *cited(uint32_t i)
+{
+    struct chunk_view v;
+    const struct hit *h = &fx.hits.items[fx.a.citations[i].hit];
+    segment_chunk(fx.list->e[h->ref.entry].segment, h->ref.chunk, &v);
+    return &docs[v.seq - 1];
+}
+
+/* What must hold of every answer. */
+static void check_form(void)
+{
+    const struct answer *a = &fx.a;
+    CHECK(a->text.len > 0 && utf8_valid(a->text));
+    CHECK(a->n_pieces >= 1 && a->pieces[0] == 0 && a->pieces[a->n_pieces] == a->text.len);
+    for (uint32_t i = 0; i < a->n_pieces; i++) {
+        CHECK(a->pieces[i] < a->pieces[i + 1]);
+        CHECK(utf8_valid(str_make(a->text.ptr + a->pieces[i], a->pieces[i + 1] - a->pieces[i])));
+    }
+    CHECK(a->found == (a->n_citations > 0));
+    for (uint32_t i = 0; i < a->n_citations; i++) {
+        char mark[16];
+        int n = snprintf(mark, sizeof mark, "[%u]", i + 1);
+        CHECK_EQ(a->citations[i].n, i + 1);
+        CHECK(memmem(a->text.ptr, a->text.len, mark, (size_t)n) != NULL);
+        CHECK(a->citations[i].start >= 1000 && a->citations[i].start < a->citations[i].end);
+        CHECK(a->citations[i].end <= 1000 + utf8_count(str_of(cited(i)->text)));
+    }
+}
+
+static void answer(const char *question)
+{
+    set_up();
+    CHECK_OK(answer_rc(question));
+    check_form();
+}
+
+static bool says(const char *words)
+{
+    return memmem(fx.a.text.ptr, fx.a.text.len, words, strlen(words)) != NULL;
+}
+
+static void check_says(const char *words)
+{
+    if (!says(words))
+        print_error("\"%s\" is not in \"%.*s\"\n", words, (int)fx.a.text.len, fx.a.text.ptr);
+    CHECK(says(words));
+}
+
+TEST(a_fact_is_quoted_with_its_place)
+{
+    answer("白金卡年费多少？");
+    check_says("主卡年费3600元");
+    CHECK_STR(str_of(cited(0)->id), "platinum");
+    CHECK_EQ(fx.a.citations[0].start, 1000);
+    CHECK_EQ(fx.a.citations[0].end, 1000 + utf8_count(STR_LIT("主卡年费3600元，前2张附属卡免费。")));
+    answer("When was the golf club founded?");
+    check_says("1931");
+    CHECK_STR(str_of(cited(0)->id), "golf");
+}
+
+TEST(a_heading_line_is_not_an_answer)
+{
+    answer("金卡刷卡满几次免年费");
+    check_says("12次");
+    CHECK(fx.a.citations[0].start > 1000);
+    check_says("金卡产品说明");
+}
+
+TEST(a_row_keeps_its_columns)
+{
+    answer("白金卡贵宾室次数");
+    check_says("卡种：白金卡；次数：12次；规则：宾客扣次");
+    CHECK(!says("卡种 | 次数"));
+}
+
+TEST(a_record_answers_with_the_fields_that_matter)
+{
+    answer("青春卡挂失手续费多少");
+    check_says("青春卡");
+    check_says("40元/次");
+    answer("卡片丢了怎么补办？");
+    check_says("在App锁卡");
+    CHECK(!says("F9"));
+    CHECK(!says("question"));
+}
+
+TEST(list_items_stand_on_lines_without_loose_ends)
+{
+    answer("What should I do when I lost my card, how do I report the loss and get a replacement?");
+    check_says("- Lock the card in the app at once [");
+    check_says("\n- ");
+    CHECK(!says("; ["));
+}
+
+TEST(a_comparison_names_both)
+{
+    answer("对比金卡和白金卡的年费");
+    CHECK(fx.qa.complexity == COMPLEXITY_COMPLEX);
+    bool gold = false, platinum = false;
+    for (uint32_t i = 0; i < fx.a.n_citations; i++) {
+        gold |= strcmp(cited(i)->id, "gold") == 0;
+        platinum |= strcmp(cited(i)->id, "platinum") == 0;
+    }
+    CHECK(gold && platinum);
+}
+
+TEST(what_is_not_there_is_said_plainly)
+{
+    static const char *const questions[] = {"天气怎么样", "who won the world cup", "红烧肉怎么做才不腻？", "量子计算机的原理"};
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
+        answer(questions[i]);
+        if (fx.a.found)
+            print_error("%s: %.3f %.*s\n", questions[i], (double)fx.confidence, (int)fx.a.text.len, fx.a.text.ptr);
+        CHECK(!fx.a.found);
+        CHECK_EQ(fx.a.n_citations, 0);
+    }
+    answer("who won the world cup");
+    CHECK_STR(fx.a.text, "The documents do not answer this question.");
+    answer("天气怎么样");
+    CHECK_STR(fx.a.text, "现有文档中没有找到这个问题的答案。");
+}
+
+TEST(one_word_that_the_documents_hold_is_enough)
+{
+    answer("年费");
+    CHECK(fx.a.found);
+    CHECK(fx.confidence > 0.5F);
+}
+
+TEST(scores_and_confidence_are_probabilities_in_order)
+{
+    set_up();
+    CHECK_OK(answer_rc("白金卡年费多少？"));
+    CHECK(fx.confidence > 0 && fx.confidence < 1);
+    CHECK_NEAR(fx.a.confidence, fx.confidence, 1e-6);
+    for (uint32_t i = 0; i < fx.hits.n; i++) {
+        CHECK(fx.hits.items[i].score > 0 && fx.hits.items[i].score < 1);
+        CHECK(i == 0 || fx.hits.items[i].score <= fx.hits.items[i - 1].score);
+    }
+    struct hits none = {.list = fx.list};
+    CHECK_NEAR(calibrate_hits(&fx.qa, &none), 0, 0);
+}
+
+/* More of the question in the chunk, more BM25: never less sure. */
+TEST(calibration_is_monotone)
+{
+    struct query_analysis qa = {0};
+    for (int mass = 0; mass <= 40; mass += 4) {
+        float before = 0;
+        for (int c = 0; c <= 10; c++) {
+            struct hit hit = {.coverage = (float)c / 10, .bm25 = (float)(mass * c) / 10};
+            struct hits h = {.items = &hit, .n = 1, .idf_mass = (float)mass, .known_mass = (float)mass};
+            float p = calibrate_hits(&qa, &h);
+            CHECK(p >= before && p <= 1 && hit.score >= 0 && hit.score <= 1);
+            before = p;
+        }
+    }
+}
+
+TEST(cells_parts_and_pairs)
+{
+    struct str out[8], key, value;
+    CHECK_EQ(extract_cells(STR_LIT("| a | b || c |"), out, 8), 4);
+    CHECK_STR(out[1], "b");
+    CHECK_EQ(extract_cells(STR_LIT("a | b | c"), out, 8), 3);
+    CHECK_EQ(extract_cells(STR_LIT(""), out, 8), 0);
+    CHECK_EQ(extract_parts(STR_LIT("Lounges; A: 1; B: 2 or 3; more"), out, 8), 3);
+    CHECK_STR(out[0], "Lounges");
+    CHECK_STR(out[2], "B: 2 or 3; more");
+    CHECK_EQ(extract_parts(STR_LIT("It rained; we stayed."), out, 8), 0);
+    CHECK(extract_pair(STR_LIT("卡种：白金卡"), &key, &value));
+    CHECK_STR(value, "白金卡");
+    CHECK(!extract_pair(STR_LIT("at 10:30 sharp"), &key, &value));
+    CHECK(!extract_pair(STR_LIT(": x"), &key, &value));
+}
+
+TEST(survives_each_failed_allocation)
+{
+    bool fired = true;
+    answer("对比金卡和白金卡的年费");
+    for (unsigned nth = 1; fired; nth++) {
+        arena_clear(&fx.arena);
+        fault_arm_alloc(nth);
+        rag_code rc = answer_rc("对比金卡和白金卡的年费");
+        fired = fault_disarm();
+        CHECK(rc == RAG_OK || (fired && rc == RAG_ENOMEM));
+    }
+}
