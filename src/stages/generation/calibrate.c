@@ -21,7 +21,7 @@ struct model {
  * collections of 60 paragraphs; tables in docs/quality.md. */
 static const struct model answerable = {-6.278F, 5.106F, 3.173F, 0.627F}; /* the best hit: do the documents answer? */
 static const struct model relevant = {-3.042F, 0, 4.437F, 0};             /* any hit: is the chunk relevant? */
-static const float UNKNOWN_SHARE = 0.5F; /* .1 to .7 are as good, 1 lets 5 points more near misses through */
+static const float UNKNOWN_SHARE = 0.5F; /* more lets more near misses through, less more far ones */
 static const float MOST_RATIO = 1.5F;
 
 static float probability(const struct model *m, const struct hits *h, const struct hit *hit)
