@@ -89,14 +89,13 @@ static bool is_cited(const struct answer *a, uint32_t hit)
     return false;
 }
 
-/* The first top_k hits that reach min_score, and every cited one: a citation always finds its context. */
+/* The first top_k hits, and every cited one: a citation always finds its context. */
 static void add_contexts(struct buf *out, const struct ask *k)
 {
     uint32_t n = 0;
     json_add_open(out, '[');
     for (uint32_t i = 0; i < k->hits.n; i++) {
-        bool wanted =
-            n < k->query.top_k && (k->listing || (double)k->hits.items[i].score >= k->query.min_score);
+        bool wanted = n < k->query.top_k;
         n += wanted;
         if (wanted || is_cited(&k->answer, i))
             add_hit(out, &k->hits, i);

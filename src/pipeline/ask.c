@@ -18,7 +18,8 @@ static rag_code analyse(const struct pipeline *p, struct ask *k)
 {
     rag_code rc = analysis_run(p->analyzer, &k->query, &k->analysis);
     if (!rc && k->deadline_ns == 0)
-        k->deadline_ns = clock_mono_ns() + (int64_t)p->profile.query_timeout_ms[k->analysis.complexity] * 1000000;
+        k->deadline_ns =
+            clock_mono_ns() + (int64_t)p->profile.query_timeout_ms[k->analysis.complexity] * 1000000;
     return rc;
 }
 
@@ -27,26 +28,33 @@ static rag_code retrieve(const struct pipeline *p, struct ask *k)
     uint32_t limit = p->profile.retrieve_lexical;
     if (limit < k->query.top_k)
         limit = k->query.top_k;
-    rag_code rc = retrieval_run(&k->query, &k->analysis, &p->profile, limit, k->deadline_ns, k->arena, &k->hits);
-    if (!k->listing)
-        k->confidence = calibrate_hits(&k->analysis, &k->hits);
+    rag_code rc =
+        retrieval_run(&k->query, &k->analysis, &p->profile, limit, k->deadline_ns, k->arena, &k->hits);
+    if (k->listing)
+        return rc;
+    k->confidence = calibrate_hits(&k->analysis, &k->hits);
+    while (k->hits.n && (double)k->hits.items[k->hits.n - 1].score < k->query.min_score)
+        k->hits.n--; /* scores never rise along the list: what is left reaches min_score, answer and all */
     return rc;
 }
 
 static rag_code generate(const struct pipeline *p, struct ask *k)
 {
-    return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile, k->arena, &k->answer);
+    return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile,
+                          k->arena, &k->answer);
 }
 
 static void explain_analysis(const struct ask *k, struct buf *out)
 {
     const struct query_analysis *a = &k->analysis;
-    buf_addf(out,
-             "\"language\":\"%s\",\"complexity\":\"%s\",\"kind\":\"%s\",\"answer_type\":\"%s\",\"confidence\":%.3f,"
-             "\"asks\":%u,\"comparison\":%s,\"condition\":%s,\"aggregation\":%s,\"terms\":[",
-             language_name(a->language), complexity_name(a->complexity), query_kind_name(a->kind),
-             answer_type_name(a->answer_type), (double)a->confidence, a->n_asks, a->has_comparison ? "true" : "false",
-             a->has_condition ? "true" : "false", a->has_aggregation ? "true" : "false");
+    buf_addf(
+        out,
+        "\"language\":\"%s\",\"complexity\":\"%s\",\"kind\":\"%s\",\"answer_type\":\"%s\",\"confidence\":%.3f,"
+        "\"asks\":%u,\"comparison\":%s,\"condition\":%s,\"aggregation\":%s,\"terms\":[",
+        language_name(a->language), complexity_name(a->complexity), query_kind_name(a->kind),
+        answer_type_name(a->answer_type), (double)a->confidence, a->n_asks,
+        a->has_comparison ? "true" : "false", a->has_condition ? "true" : "false",
+        a->has_aggregation ? "true" : "false");
     for (uint32_t i = 0; i < a->terms.n; i++) {
         struct str t = term_text(&a->terms, i);
         buf_addz(out, i ? ",{\"term\":\"" : "{\"term\":\"");
@@ -59,11 +67,13 @@ static void explain_analysis(const struct ask *k, struct buf *out)
 static void explain_retrieval(const struct ask *k, struct buf *out)
 {
     const struct hits *h = &k->hits;
-    buf_addf(out,
-             "\"segments\":%u,\"chunks\":%llu,\"candidates\":%u,\"terms\":%u,\"known_terms\":%u,\"idf_mass\":%.3f,"
-             "\"known_mass\":%.3f,\"best_bm25\":%.3f,\"confidence\":%.3f",
-             h->list->n, (unsigned long long)h->list->n_chunks, h->n, h->n_terms, h->n_known_terms, (double)h->idf_mass,
-             (double)h->known_mass, h->n ? (double)h->items[0].bm25 : 0.0, (double)k->confidence);
+    buf_addf(
+        out,
+        "\"segments\":%u,\"chunks\":%llu,\"candidates\":%u,\"terms\":%u,\"known_terms\":%u,\"idf_mass\":%.3f,"
+        "\"known_mass\":%.3f,\"best_bm25\":%.3f,\"confidence\":%.3f",
+        h->list->n, (unsigned long long)h->list->n_chunks, h->n, h->n_terms, h->n_known_terms,
+        (double)h->idf_mass, (double)h->known_mass, h->n ? (double)h->items[0].bm25 : 0.0,
+        (double)k->confidence);
 }
 
 static void explain_generation(const struct ask *k, struct buf *out)

@@ -1,32 +1,23 @@
 """The HTTP API of a real server over the sample: shapes, documents, filters, streams, keys, guards, limits."""
-import http.client, json, os, re, shutil, signal, socket, subprocess, threading, time
+import http.client
+import json
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
 from urllib.parse import quote
 
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-RAGD = os.environ.get("RAGD_BIN", os.path.join(ROOT, "build", "ragd"))
+import conftest
+
 DOCS = "/v1/collections/default/documents"
 
 
-class Server:
-    def __init__(self, data, *args, env=None):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.data = str(data)
-        self.p = subprocess.Popen([RAGD, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}", *args],
-                                  env=dict(os.environ, **(env or {})), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        self.log = []
-        threading.Thread(target=lambda: self.log.extend(self.p.stderr), daemon=True).start()
-        for _ in range(500):
-            try:
-                if self.get("/health/ready")[0] == 200:
-                    return
-            except OSError:
-                time.sleep(.02)
-            assert self.p.poll() is None, b"".join(self.log)
-        raise AssertionError("not ready")
+class Server(conftest.Server):
+    """With the answer's headers kept, and bodies as bytes, text or JSON."""
 
     def call(self, method, path, body=None, headers=None, raw=False):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -51,17 +42,12 @@ class Server:
     def post(self, path, body, **kw):
         return self.call("POST", path, body, **kw)
 
-    def stop(self):
-        if self.p.poll() is None:
-            self.p.terminate()
-            self.p.wait(30)
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     data = tmp_path_factory.mktemp("api") / "data"
-    subprocess.run([RAGD, "ingest", "--data", str(data), os.path.join(ROOT, "sample", "docs")], check=True, stdout=subprocess.DEVNULL)
-    s = Server(data)
+    assert conftest.ragd("ingest", "--data", data, conftest.ROOT / "sample" / "docs").returncode == 0
+    s = Server(data).ready()
     yield s
     s.stop()
 
@@ -238,7 +224,7 @@ def test_keys_scopes_and_rates(tmp_path):
     cfg.write_text("auth:\n  keys:\n"
                    "    - {name: reader, key_env: READER_KEY, scopes: [query], rate_per_s: 5}\n"
                    "    - {name: boss, key_env: BOSS_KEY, scopes: [query, ingest, admin]}\n")
-    s = Server(tmp_path / "data", "--config", str(cfg), env={"READER_KEY": "reader-secret-1", "BOSS_KEY": "boss-secret-22"})
+    s = Server(tmp_path / "data", "--config", cfg, env={"READER_KEY": "reader-secret-1", "BOSS_KEY": "boss-secret-22"}).ready()
     try:
         reader, boss = {"Authorization": "Bearer reader-secret-1"}, {"X-API-Key": "boss-secret-22"}
         assert error_of(s.post("/v1/query", {"query": "a"}))[0] == 401
@@ -254,11 +240,11 @@ def test_keys_scopes_and_rates(tmp_path):
         assert s.get("/health")[0] == 200 and s.get("/metrics")[0] == 200 and s.get("/")[0] == 200
     finally:
         s.stop()
-    assert b"reader-secret-1" not in b"".join(s.log)
+    assert "reader-secret-1" not in s.log_text()
 
 
 def test_sigterm_finishes_what_is_in_flight(tmp_path):
-    s = Server(tmp_path / "data")
+    s = Server(tmp_path / "data").ready()
     results = []
 
     def writer(n):
@@ -271,14 +257,21 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path):
     for t in threads:
         t.start()
     time.sleep(.02)
-    s.p.send_signal(signal.SIGTERM)
+    s.process.send_signal(signal.SIGTERM)
     for t in threads:
         t.join()
-    assert s.p.wait(20) == 0
+    assert s.process.wait(20) == 0
     acked = [n for n, r in enumerate(results) if r == 201]
-    again = Server(tmp_path / "data")
+    again = Server(tmp_path / "data").ready()
     try:
         have = {d["id"] for d in again.get(f"{DOCS}?limit=100")[1]["documents"]}
         assert len(have) >= len(acked)
     finally:
         again.stop()
+
+
+def test_min_score_holds_for_the_answer_too(server):
+    _, a = server.post("/v1/query", {"query": "白金卡年费多少？", "min_score": 0.5})
+    assert a["found"] and all(c["score"] >= .5 for c in a["contexts"])
+    _, a = server.post("/v1/query", {"query": "白金卡年费多少？", "min_score": 1})
+    assert not a["found"] and a["contexts"] == [] and a["citations"] == []
