@@ -14,11 +14,11 @@ struct arena {
 };
 
 /* A zeroed struct arena is valid. */
-void arena_clear(struct arena *a);                    /* frees everything */
-void arena_reset(struct arena *a);                    /* forgets everything, keeps the largest block */
-void *arena_alloc(struct arena *a, size_t n);         /* 16-byte aligned, uninitialised; NULL when out of memory */
+void arena_clear(struct arena *a);            /* frees everything */
+void arena_reset(struct arena *a);            /* forgets everything, keeps the largest block */
+void *arena_alloc(struct arena *a, size_t n); /* 16-byte aligned, uninitialised; NULL when out of memory */
 void *arena_zalloc(struct arena *a, size_t n);
-void *arena_array(struct arena *a, size_t n, size_t size); /* zeroed; overflow-checked */
+void *arena_array(struct arena *a, size_t n, size_t size);     /* zeroed; overflow-checked */
 char *arena_strndup(struct arena *a, const char *s, size_t n); /* NUL-terminated */
 
 #endif

@@ -14,9 +14,9 @@ uint64_t hash_bytes(const void *p, size_t n, uint64_t seed); /* XXH3-64; not for
 /* Distinct strings in order of arrival; ids are dense from 0. Zeroed is not valid: strset_init.
  * Bytes are copied. At most 2^32-2 strings and 4 GiB of bytes. One thread at a time. */
 struct strset {
-    struct buf bytes;     /* the strings back to back */
-    uint32_t *off;        /* off[id] .. off[id+1]: bytes of string id; cap + 1 entries */
-    uint32_t *slots;      /* open addressing, id + 1, 0 = free */
+    struct buf bytes; /* the strings back to back */
+    uint32_t *off;    /* off[id] .. off[id+1]: bytes of string id; cap + 1 entries */
+    uint32_t *slots;  /* open addressing, id + 1, 0 = free */
     uint32_t n, cap, n_slots;
     uint64_t seed;
 };

@@ -9,13 +9,13 @@
 
 enum mem_tag { MEM_MISC, MEM_REQUEST, MEM_TEXT, MEM_INDEX, MEM_STORE, MEM_EXTRACT, MEM_API, MEM_TAGS };
 
-void *mem_alloc(enum mem_tag tag, size_t n);                 /* uninitialised; n == 0 gives a valid pointer */
-void *mem_zalloc(enum mem_tag tag, size_t n);                /* zeroed */
-void *mem_realloc(enum mem_tag tag, void *p, size_t n);      /* p may be NULL; on failure p stays valid */
+void *mem_alloc(enum mem_tag tag, size_t n);            /* uninitialised; n == 0 gives a valid pointer */
+void *mem_zalloc(enum mem_tag tag, size_t n);           /* zeroed */
+void *mem_realloc(enum mem_tag tag, void *p, size_t n); /* p may be NULL; on failure p stays valid */
 char *mem_strndup(enum mem_tag tag, const char *s, size_t n); /* NUL-terminated copy */
-void mem_free(enum mem_tag tag, void *p);                    /* NULL is fine; the tag it was allocated with */
+void mem_free(enum mem_tag tag, void *p); /* NULL is fine; the tag it was allocated with */
 
-int64_t mem_in_use(enum mem_tag tag);                        /* bytes, as the C library rounds them */
+int64_t mem_in_use(enum mem_tag tag); /* bytes, as the C library rounds them */
 const char *mem_tag_name(enum mem_tag tag);
 
 /* Tests: the nth allocation (1-based) from now on returns NULL, once. disarm says whether it fired. */

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define RAG_MUST_CHECK __attribute__((warn_unused_result))
+#define RAG_MUST_CHECK   __attribute__((warn_unused_result))
 #define RAG_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* 0 is fine. Each code has its own HTTP status (api/) and metric label (rag_code_name). */
@@ -36,8 +36,8 @@ const char *rag_code_name(rag_code rc);
 
 struct rag_err {
     rag_code code;
-    char param[64];  /* the offending field or key, "" when none */
-    char msg[448];   /* what failed: why */
+    char param[64]; /* the offending field or key, "" when none */
+    char msg[448];  /* what failed: why */
 };
 
 /* Fills `err` (ignored when NULL) and returns rc, so `return rag_err_set(...)` works. */

@@ -14,7 +14,7 @@ enum extract_format {
     FORMAT_TEXT,
     FORMAT_MARKDOWN,
     FORMAT_HTML,
-    FORMAT_CSV,   /* also tab- and semicolon-separated */
+    FORMAT_CSV, /* also tab- and semicolon-separated */
     FORMAT_JSON,
     FORMAT_JSONL,
     FORMAT_XLSX,
@@ -27,11 +27,11 @@ enum extract_format extract_format_by_name(struct str name);
 const char *extract_format_name(enum extract_format f);
 
 struct extract_limits {
-    uint64_t max_input_bytes;   /* a larger file: RAG_ETOOBIG */
-    uint64_t max_output_bytes;  /* text, blocks and labels together */
-    uint64_t max_memory_bytes;  /* address space of the child */
-    uint32_t cpu_s;             /* CPU time of the child */
-    uint32_t wall_ms;           /* then it is killed */
+    uint64_t max_input_bytes;  /* a larger file: RAG_ETOOBIG */
+    uint64_t max_output_bytes; /* text, blocks and labels together */
+    uint64_t max_memory_bytes; /* address space of the child */
+    uint32_t cpu_s;            /* CPU time of the child */
+    uint32_t wall_ms;          /* then it is killed */
 };
 extern const struct extract_limits extract_default_limits; /* 64 MiB, 64 MiB, 1 GiB, 20 s, 30 s */
 

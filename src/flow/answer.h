@@ -17,9 +17,9 @@ struct citation {
     uint32_t start, end; /* code points of the document's text: the cited sentence or field */
 };
 struct answer {
-    bool found;               /* false: the documents do not answer; text says so plainly, no citations */
-    float confidence;         /* 0..1, calibrated: probability that the documents answer the question */
-    struct str text;          /* UTF-8 with [n] marks; in the question's language */
+    bool found;       /* false: the documents do not answer; text says so plainly, no citations */
+    float confidence; /* 0..1, calibrated: probability that the documents answer the question */
+    struct str text;  /* UTF-8 with [n] marks; in the question's language */
     struct citation *citations;
     uint32_t n_citations;
     enum answer_source source;

@@ -9,17 +9,17 @@
 
 struct hit {
     struct chunk_ref ref;
-    float bm25;      /* raw BM25 */
-    float coverage;  /* share of the question's weighted IDF mass whose terms the chunk holds, 0..1 */
-    float score;     /* calibrated, 0..1, comparable over queries: probability that the chunk is relevant */
+    float bm25;     /* raw BM25 */
+    float coverage; /* share of the question's weighted IDF mass whose terms the chunk holds, 0..1 */
+    float score;    /* calibrated, 0..1, comparable over queries: probability that the chunk is relevant */
 };
 struct hits {
     const struct segment_list *list; /* pinned for the life of the ask */
     struct hit *items;               /* in the ask's arena */
     uint32_t n;
-    const struct bm25_term *terms;   /* the question's distinct terms, n_terms */
-    float idf_mass;                  /* sum over distinct query terms of weight x idf; terms the collection lacks included */
-    float known_mass;                /* the same over terms the collection has */
+    const struct bm25_term *terms; /* the question's distinct terms, n_terms */
+    float idf_mass;   /* sum over distinct query terms of weight x idf; terms the collection lacks included */
+    float known_mass; /* the same over terms the collection has */
     uint32_t n_terms, n_known_terms; /* distinct query terms, and those of them that the collection has */
 };
 

@@ -10,7 +10,7 @@ struct profile {
     uint32_t rerank_candidates[3]; /* chunks that the extract (later: the reranker) looks at */
     uint32_t retrieve_lexical;     /* candidates of the lexical leg */
     float bm25_k1, bm25_b;
-    uint32_t answer_sentences[3];  /* upper bound of sentences in an extract */
+    uint32_t answer_sentences[3]; /* upper bound of sentences in an extract */
 };
 extern const struct profile profile_balanced;
 

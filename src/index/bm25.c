@@ -16,12 +16,12 @@ struct query_term {
     uint64_t hash;
     float weight, impact; /* impact = weight * idf */
     uint64_t df;
-    bool counts;          /* in the masses: not only a bigram across words */
-    uint32_t *in;         /* term number in each entry's segment, UINT32_MAX when absent */
+    bool counts;  /* in the masses: not only a bigram across words */
+    uint32_t *in; /* term number in each entry's segment, UINT32_MAX when absent */
 };
 
-static rag_code distinct_terms(const struct segment_list *list, const struct term_list *terms, struct arena *a,
-                               struct query_term **out, uint32_t *n_out)
+static rag_code distinct_terms(const struct segment_list *list, const struct term_list *terms,
+                               struct arena *a, struct query_term **out, uint32_t *n_out)
 {
     struct query_term *q = arena_array(a, terms->n + 1, sizeof *q);
     if (!q)
@@ -53,7 +53,8 @@ static rag_code distinct_terms(const struct segment_list *list, const struct ter
     return RAG_OK;
 }
 
-static void look_up(const struct segment_list *list, struct query_term *q, uint32_t n, struct bm25_result *out)
+static void look_up(const struct segment_list *list, struct query_term *q, uint32_t n,
+                    struct bm25_result *out)
 {
     double big_n = (double)list->n_chunks;
     for (uint32_t i = 0; i < n; i++) {
@@ -160,7 +161,8 @@ static bool has_chunk(const struct segment *s, uint32_t term, uint32_t chunk)
 }
 
 rag_code bm25_search(const struct segment_list *list, const struct term_list *terms, const struct filter *f,
-                     struct bm25_params p, uint32_t k, int64_t deadline_ns, struct arena *a, struct bm25_result *out)
+                     struct bm25_params p, uint32_t k, int64_t deadline_ns, struct arena *a,
+                     struct bm25_result *out)
 {
     struct query_term *q;
     uint32_t n = 0;
@@ -199,7 +201,8 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
         score_segment(s, e, q, n, p, avg_len, acc);
         float floor = out->n == k ? out->hits[0].score : 0;
         for (uint32_t c = 0; c < n_chunks; c++) {
-            if (acc[c] <= floor || !bitmap_get(list->e[e].live, c) || (docs && !bitmap_get(docs, s->chunks[c].doc)))
+            if (acc[c] <= floor || !bitmap_get(list->e[e].live, c) ||
+                (docs && !bitmap_get(docs, s->chunks[c].doc)))
                 continue;
             heap_offer(out->hits, &out->n, k, (struct bm25_hit){{e, c}, acc[c], 0});
             if (out->n == k)

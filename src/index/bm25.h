@@ -12,7 +12,8 @@ struct bm25_params {
 struct bm25_hit {
     struct chunk_ref ref;
     float score;
-    float mass; /* sum of weight x idf of the query terms the chunk holds; bigrams across words left out, since
+    float
+        mass; /* sum of weight x idf of the query terms the chunk holds; bigrams across words left out, since
                  * a paraphrase breaks them without meaning anything else */
 };
 /* A distinct term of the question. */
@@ -23,7 +24,7 @@ struct bm25_term {
 };
 struct bm25_result {
     struct bm25_term *terms; /* n_terms */
-    struct bm25_hit *hits; /* best first; ties in list order */
+    struct bm25_hit *hits;   /* best first; ties in list order */
     uint32_t n;
     float idf_mass, known_mass; /* the same for all distinct terms, and for those the collection holds */
     uint32_t n_terms, n_known;
@@ -35,9 +36,9 @@ struct bm25_result {
  * Results and scratch live in `a`. RAG_ENOMEM; RAG_ETIMEOUT when deadline_ns (monotonic, 0: none) passed: the
  * hits so far are valid. The list must be pinned. Thread-safe.
  * Source: Robertson & Zaragoza 2009, with the idf of Lucene (never negative). */
-RAG_MUST_CHECK rag_code bm25_search(const struct segment_list *list, const struct term_list *terms, const struct filter *f,
-                                    struct bm25_params p, uint32_t k, int64_t deadline_ns, struct arena *a,
-                                    struct bm25_result *out);
+RAG_MUST_CHECK rag_code bm25_search(const struct segment_list *list, const struct term_list *terms,
+                                    const struct filter *f, struct bm25_params p, uint32_t k,
+                                    int64_t deadline_ns, struct arena *a, struct bm25_result *out);
 
 /* The first k live chunks' documents in list order one hit per document, by filter. */
 RAG_MUST_CHECK rag_code list_by_filter(const struct segment_list *list, const struct filter *f, uint32_t k,

@@ -12,14 +12,23 @@
 enum value_type { VALUE_BOOL, VALUE_NUMBER, VALUE_STRING };
 struct value {
     enum value_type type;
-    double number;   /* VALUE_NUMBER; VALUE_BOOL: 0 or 1 */
+    double number; /* VALUE_NUMBER; VALUE_BOOL: 0 or 1 */
     struct str string;
 };
 
-enum filter_op { FILTER_ANY_OF, FILTER_NE, FILTER_GT, FILTER_GTE, FILTER_LT, FILTER_LTE, FILTER_EXISTS, FILTER_MISSING };
+enum filter_op {
+    FILTER_ANY_OF,
+    FILTER_NE,
+    FILTER_GT,
+    FILTER_GTE,
+    FILTER_LT,
+    FILTER_LTE,
+    FILTER_EXISTS,
+    FILTER_MISSING
+};
 struct filter_clause {
-    struct str field;        /* metadata key, or document_id, title, source */
-    enum filter_op op;       /* NE also matches documents without the field */
+    struct str field;           /* metadata key, or document_id, title, source */
+    enum filter_op op;          /* NE also matches documents without the field */
     const struct value *values; /* ANY_OF: n_values; EXISTS, MISSING: none; else one */
     uint32_t n_values;
 };

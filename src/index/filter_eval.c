@@ -53,7 +53,8 @@ static void set_docs(const struct segment *s, const struct seg_value *v, uint64_
         bitmap_set(bits, s->value_docs[v->first_doc + i]);
 }
 
-static void column_match(const struct segment *s, const struct seg_field *f, const struct filter_clause *c, uint64_t *bits)
+static void column_match(const struct segment *s, const struct seg_field *f, const struct filter_clause *c,
+                         uint64_t *bits)
 {
     uint32_t end = f->first_value + f->n_values;
     if (c->op == FILTER_EXISTS || c->op == FILTER_MISSING) {

@@ -9,6 +9,7 @@
 /* Bitmap over the segment's documents, in `a`; *out is NULL when f has no clauses (everything passes).
  * RAG_ENOMEM. Values are found by binary search in the segment's columns; document_id, title and source are
  * compared document by document. */
-RAG_MUST_CHECK rag_code filter_docs(const struct segment *s, const struct filter *f, struct arena *a, uint64_t **out);
+RAG_MUST_CHECK rag_code filter_docs(const struct segment *s, const struct filter *f, struct arena *a,
+                                    uint64_t **out);
 
 #endif

@@ -8,15 +8,15 @@
 
 struct list_entry {
     struct segment *segment;
-    const uint64_t *live;       /* bit per chunk; owned by the list's live_ref */
-    uint32_t n_live;            /* chunks */
+    const uint64_t *live; /* bit per chunk; owned by the list's live_ref */
+    uint32_t n_live;      /* chunks */
     uint32_t n_live_docs;
-    uint64_t live_length;       /* sum of BM25 lengths of live chunks */
+    uint64_t live_length; /* sum of BM25 lengths of live chunks */
 };
 struct segment_list {
     uint32_t n;
     uint64_t n_chunks, n_docs, total_length; /* live, summed */
-    uint64_t generation;        /* grows with each publication of this collection */
+    uint64_t generation;                     /* grows with each publication of this collection */
     struct list_entry e[];
 };
 

@@ -20,6 +20,7 @@ struct list_change {
     struct segment *add;
     const uint64_t *add_live;
 };
-RAG_MUST_CHECK rag_code list_edit(const struct segment_list *cur, const struct list_change *c, struct segment_list **out);
+RAG_MUST_CHECK rag_code list_edit(const struct segment_list *cur, const struct list_change *c,
+                                  struct segment_list **out);
 
 #endif

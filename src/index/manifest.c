@@ -49,13 +49,16 @@ rag_code manifest_parse(struct str bytes, struct manifest *out, struct rag_err *
     if (!root)
         return rag_err_set(err, RAG_ECORRUPT, "manifest: %s", why.text);
     rag_code rc = RAG_ECORRUPT;
-    const json_t *version = json_object_get(root, "ragd_manifest"), *next = json_object_get(root, "next_file");
+    const json_t *version = json_object_get(root, "ragd_manifest"),
+                 *next = json_object_get(root, "next_file");
     const json_t *list = json_object_get(root, "segments");
     if (json_is_integer(version) && json_integer_value(version) > MANIFEST_VERSION) {
-        rc = rag_err_set(err, RAG_EVERSION, "manifest: version %" JSON_INTEGER_FORMAT " is newer than this ragd reads",
+        rc = rag_err_set(err, RAG_EVERSION,
+                         "manifest: version %" JSON_INTEGER_FORMAT " is newer than this ragd reads",
                          json_integer_value(version));
     } else if (!json_is_integer(version) || json_integer_value(version) < 1 || !json_is_integer(next) ||
-               json_integer_value(next) < 1 || json_integer_value(next) >= MANIFEST_MAX_FILE || !json_is_array(list)) {
+               json_integer_value(next) < 1 || json_integer_value(next) >= MANIFEST_MAX_FILE ||
+               !json_is_array(list)) {
         rag_err_set(err, rc, "manifest: fields missing");
     } else {
         out->next_file = (uint64_t)json_integer_value(next);
@@ -70,8 +73,10 @@ rag_code manifest_parse(struct str bytes, struct manifest *out, struct rag_err *
 void manifest_format(const struct manifest *m, struct buf *out)
 {
     const struct manifest_entry *e = (const void *)m->entries.ptr;
-    buf_addf(out, "{\"ragd_manifest\":%d,\"next_file\":%" PRIu64 ",\"segments\":[", MANIFEST_VERSION, m->next_file);
+    buf_addf(out, "{\"ragd_manifest\":%d,\"next_file\":%" PRIu64 ",\"segments\":[", MANIFEST_VERSION,
+             m->next_file);
     for (size_t i = 0; i < m->entries.len / sizeof *e; i++)
-        buf_addf(out, "%s{\"collection\":%" PRId64 ",\"file\":\"%s\"}", i ? "," : "", e[i].collection, e[i].file);
+        buf_addf(out, "%s{\"collection\":%" PRId64 ",\"file\":\"%s\"}", i ? "," : "", e[i].collection,
+                 e[i].file);
     buf_addz(out, "]}\n");
 }

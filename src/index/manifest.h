@@ -8,15 +8,16 @@
 #include "base/status.h"
 #include "base/str.h"
 
-#define MANIFEST_MAX_FILE (INT64_C(1) << 62) /* next_file stays below: room to count on, and JSON integers are signed */
+#define MANIFEST_MAX_FILE                                                                                    \
+    (INT64_C(1) << 62) /* next_file stays below: room to count on, and JSON integers are signed */
 
 struct manifest_entry {
-    int64_t collection;   /* store id */
-    char file[32];        /* "0000000001.seg": digits and ".seg" only */
+    int64_t collection; /* store id */
+    char file[32];      /* "0000000001.seg": digits and ".seg" only */
 };
 struct manifest {
-    uint64_t next_file;   /* number for the next segment file */
-    struct buf entries;   /* struct manifest_entry[] */
+    uint64_t next_file; /* number for the next segment file */
+    struct buf entries; /* struct manifest_entry[] */
 };
 void manifest_init(struct manifest *m);
 void manifest_clear(struct manifest *m);

@@ -19,13 +19,13 @@ struct segment;
 /* What a chunk and its document look like to readers. Spans point into the segment. */
 struct chunk_view {
     struct str document_id, title, source;
-    struct str metadata_json;   /* JSON object */
-    struct str heading_path;    /* elements joined by '\x1f', outermost first */
-    struct str text_json;       /* chunk text escaped for a JSON string, without the quotes */
-    uint32_t version;           /* of the document */
-    uint32_t ordinal;           /* chunk's number in its document, from 0 */
-    uint32_t start, end;        /* code points of the document's text */
-    int64_t seq;                /* store's number of this document version */
+    struct str metadata_json; /* JSON object */
+    struct str heading_path;  /* elements joined by '\x1f', outermost first */
+    struct str text_json;     /* chunk text escaped for a JSON string, without the quotes */
+    uint32_t version;         /* of the document */
+    uint32_t ordinal;         /* chunk's number in its document, from 0 */
+    uint32_t start, end;      /* code points of the document's text */
+    int64_t seq;              /* store's number of this document version */
     int64_t updated_ms;
 };
 void segment_chunk(const struct segment *s, uint32_t chunk, struct chunk_view *out);
@@ -39,7 +39,7 @@ size_t segment_bytes(const struct segment *s);
 /* ---- building ---------------------------------------------------------------------------------------- */
 struct segment_builder;
 struct segment_chunk_in {
-    struct str text;               /* valid UTF-8 */
+    struct str text; /* valid UTF-8 */
     struct str heading_path;
     uint32_t start, end;           /* code points */
     const struct term_list *terms; /* of title + heading path + text, source order */
@@ -55,9 +55,11 @@ void segment_builder_free(struct segment_builder *b);
 /* Starts a document; its chunks follow. RAG_EFORMAT: the metadata is no JSON object; the builder is unchanged.
  * After any other failure, here and below, the builder is only good for segment_builder_free. */
 RAG_MUST_CHECK rag_code segment_builder_doc(struct segment_builder *b, const struct segment_doc_in *doc);
-RAG_MUST_CHECK rag_code segment_builder_chunk(struct segment_builder *b, const struct segment_chunk_in *chunk);
+RAG_MUST_CHECK rag_code segment_builder_chunk(struct segment_builder *b,
+                                              const struct segment_chunk_in *chunk);
 /* Appends the chunks of `s` that are set in `live` (NULL: all). */
-RAG_MUST_CHECK rag_code segment_builder_merge(struct segment_builder *b, const struct segment *s, const uint64_t *live);
+RAG_MUST_CHECK rag_code segment_builder_merge(struct segment_builder *b, const struct segment *s,
+                                              const uint64_t *live);
 /* Seals: one reference to an in-memory segment. The builder is empty afterwards and must still be freed. */
 RAG_MUST_CHECK rag_code segment_builder_finish(struct segment_builder *b, struct segment **out);
 
@@ -70,8 +72,8 @@ RAG_MUST_CHECK rag_code segment_write(const struct segment *s, const char *dir, 
 RAG_MUST_CHECK rag_code segment_open(const char *path, uint64_t analyzer_fingerprint, struct segment **out,
                                      struct rag_err *err);
 /* The same checks on bytes in memory (copied); for fuzzing. */
-RAG_MUST_CHECK rag_code segment_open_bytes(struct str bytes, uint64_t analyzer_fingerprint, struct segment **out,
-                                           struct rag_err *err);
+RAG_MUST_CHECK rag_code segment_open_bytes(struct str bytes, uint64_t analyzer_fingerprint,
+                                           struct segment **out, struct rag_err *err);
 struct segment *segment_ref(struct segment *s);
 void segment_unref(struct segment *s); /* NULL is fine */
 

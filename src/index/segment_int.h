@@ -13,15 +13,15 @@
 enum { SEGMENT_VERSION = 1 };
 
 enum seg_section {
-    SEC_STRINGS,     /* bytes: ids, titles, sources, metadata, heading paths, field names, string values */
-    SEC_DOCS,        /* struct seg_doc[n_docs] */
-    SEC_DOC_SEQS,    /* struct seg_seq[n_docs], ascending by seq */
-    SEC_CHUNKS,      /* struct seg_chunk[n_chunks] */
-    SEC_LENGTHS,     /* uint16_t[n_chunks]: BM25 lengths */
-    SEC_TEXT,        /* bytes: chunk texts, escaped for JSON */
-    SEC_TERM_BYTES,  /* bytes of the terms */
-    SEC_TERMS,       /* struct seg_term[n_terms] */
-    SEC_TERM_SLOTS,  /* uint32_t[power of two]: term number + 1 by hash (XXH3, hash_seed), linear probing, 0 = free */
+    SEC_STRINGS,    /* bytes: ids, titles, sources, metadata, heading paths, field names, string values */
+    SEC_DOCS,       /* struct seg_doc[n_docs] */
+    SEC_DOC_SEQS,   /* struct seg_seq[n_docs], ascending by seq */
+    SEC_CHUNKS,     /* struct seg_chunk[n_chunks] */
+    SEC_LENGTHS,    /* uint16_t[n_chunks]: BM25 lengths */
+    SEC_TEXT,       /* bytes: chunk texts, escaped for JSON */
+    SEC_TERM_BYTES, /* bytes of the terms */
+    SEC_TERMS,      /* struct seg_term[n_terms] */
+    SEC_TERM_SLOTS, /* uint32_t[power of two]: term number + 1 by hash (XXH3, hash_seed), linear probing, 0 = free */
     SEC_POST_CHUNKS, /* uint32_t[n_postings]: chunk numbers, ascending within a term */
     SEC_POST_TFS,    /* uint8_t[n_postings]: term frequency, 255 = 255 or more */
     SEC_FIELDS,      /* struct seg_field[], ascending by name */
@@ -66,7 +66,8 @@ struct seg_header {
     char magic[8];
     uint32_t version, header_bytes;
     uint64_t file_bytes;
-    uint64_t checksum; /* XXH3-64, seed 0, of the header with this field zero, then with that as seed of the rest */
+    uint64_t
+        checksum; /* XXH3-64, seed 0, of the header with this field zero, then with that as seed of the rest */
     uint64_t analyzer; /* analyzer_fingerprint */
     uint64_t total_length;
     uint64_t hash_seed; /* of the term slots: random, so that no upload can choose its collisions */
@@ -78,10 +79,10 @@ struct seg_header {
 
 struct segment {
     _Atomic uint32_t refs;
-    const char *base;       /* the bytes */
+    const char *base; /* the bytes */
     size_t len;
-    struct file_map map;    /* base is map.ptr when mapped */
-    char *owned;            /* base when in memory */
+    struct file_map map; /* base is map.ptr when mapped */
+    char *owned;         /* base when in memory */
     const struct seg_header *h;
     /* the sections */
     const char *strings, *text, *term_bytes;

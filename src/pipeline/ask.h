@@ -15,7 +15,8 @@
 #include "pipeline/knowledge.h"
 
 enum stage { STAGE_ANALYSIS, STAGE_RETRIEVAL, STAGE_GENERATION, STAGES };
-const char *stage_name(enum stage s); /* "analysis", ...: also the metric's label and the folder under stages/ */
+const char *
+stage_name(enum stage s); /* "analysis", ...: also the metric's label and the folder under stages/ */
 
 /* What every question of this process shares; immutable while questions run. */
 struct pipeline {
@@ -25,19 +26,19 @@ struct pipeline {
 };
 
 struct ask {
-    struct arena *arena;       /* the caller's; everything below lives in it */
-    struct query query;        /* in: filled by the caller */
-    bool search_only;          /* in: stop after retrieval (/v1/search) */
-    bool listing;              /* in: with search_only and empty text: list by filter */
+    struct arena *arena; /* the caller's; everything below lives in it */
+    struct query query;  /* in: filled by the caller */
+    bool search_only;    /* in: stop after retrieval (/v1/search) */
+    bool listing;        /* in: with search_only and empty text: list by filter */
     struct query_analysis analysis;
     struct hits hits;
     float confidence;
     struct answer answer;
-    int64_t deadline_ns;       /* monotonic; 0: from the profile, by complexity */
-    int64_t stage_ns[STAGES];  /* time taken; -1: did not run */
+    int64_t deadline_ns;      /* monotonic; 0: from the profile, by complexity */
+    int64_t stage_ns[STAGES]; /* time taken; -1: did not run */
     int64_t total_ns;
-    const char *cut_short;     /* name of the stage that ran out of time, else NULL */
-    struct buf explain;        /* JSON object per stage, comma-separated, when query.explain */
+    const char *cut_short; /* name of the stage that ran out of time, else NULL */
+    struct buf explain;    /* JSON object per stage, comma-separated, when query.explain */
     bool pinned;
 };
 

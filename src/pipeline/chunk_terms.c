@@ -13,15 +13,16 @@ void chunk_terms_clear(struct chunk_terms *c)
     term_list_clear(&c->terms);
 }
 
-rag_code chunk_terms_run(struct chunk_terms *c, const struct analyzer *an, struct str title, struct str heading_path,
-                         struct str text)
+rag_code chunk_terms_run(struct chunk_terms *c, const struct analyzer *an, struct str title,
+                         struct str heading_path, struct str text)
 {
     buf_reset(&c->text);
     buf_adds(&c->text, title);
     buf_addc(&c->text, '\n');
     while (heading_path.len) {
         const char *sep = memchr(heading_path.ptr, '\x1f', heading_path.len);
-        struct str part = str_make(heading_path.ptr, sep ? (size_t)(sep - heading_path.ptr) : heading_path.len);
+        struct str part =
+            str_make(heading_path.ptr, sep ? (size_t)(sep - heading_path.ptr) : heading_path.len);
         if (!str_eq(part, title)) {
             buf_adds(&c->text, part);
             buf_addc(&c->text, '\n');

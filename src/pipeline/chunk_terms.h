@@ -8,9 +8,9 @@
 #include "text/analyzer.h"
 
 struct chunk_terms {
-    struct buf text;       /* scratch */
+    struct buf text; /* scratch */
     struct term_list terms;
-    uint32_t length;       /* BM25 length: every term counts (best on training questions) */
+    uint32_t length; /* BM25 length: every term counts (best on training questions) */
 };
 void chunk_terms_init(struct chunk_terms *c);
 void chunk_terms_clear(struct chunk_terms *c);

@@ -337,7 +337,8 @@ static rag_code open_index(struct knowledge *k, struct rag_err *err)
 static rag_code start_threads(struct knowledge *k, struct rag_err *err)
 {
     k->background_started = pthread_create(&k->background, NULL, knowledge_background_main, k) == 0;
-    k->writer_started = k->background_started && pthread_create(&k->writer, NULL, knowledge_writer_main, k) == 0;
+    k->writer_started =
+        k->background_started && pthread_create(&k->writer, NULL, knowledge_writer_main, k) == 0;
     return k->writer_started ? RAG_OK : rag_err_set(err, RAG_EBUSY, "threads: cannot start");
 }
 

@@ -35,19 +35,27 @@ struct pending_doc {
     int64_t collection, seq;
 };
 
-enum { MERGE_FACTOR = 4, MERGE_MOST = 64, MAX_SEGMENT_CHUNKS = 65536, QUEUE_MAX = 1024, BATCH_DOCS = 256,
-       BATCH_BYTES = 64 << 20, /* of text; one job may hold more */
-       BATCH_COLLECTIONS = 16, REBUILD_DOCS = 256, READER_POOL = 16 };
+enum {
+    MERGE_FACTOR = 4,
+    MERGE_MOST = 64,
+    MAX_SEGMENT_CHUNKS = 65536,
+    QUEUE_MAX = 1024,
+    BATCH_DOCS = 256,
+    BATCH_BYTES = 64 << 20, /* of text; one job may hold more */
+    BATCH_COLLECTIONS = 16,
+    REBUILD_DOCS = 256,
+    READER_POOL = 16
+};
 
 /* Merges `n` segments of one collection into one file. */
 struct merge_task {
     enum { MERGE_IDLE, MERGE_RUNNING, MERGE_DONE } state; /* under task_mu */
     int64_t collection;
     uint32_t n;
-    struct segment *source[MERGE_MOST];   /* referenced */
-    uint64_t *live[MERGE_MOST];           /* copies, as of the start */
+    struct segment *source[MERGE_MOST]; /* referenced */
+    uint64_t *live[MERGE_MOST];         /* copies, as of the start */
     char file[32];
-    struct segment *result;               /* NULL: failed */
+    struct segment *result; /* NULL: failed */
     struct rag_err err;
 };
 
@@ -58,8 +66,8 @@ struct knowledge {
     _Atomic(struct catalog *) catalog;
 
     pthread_mutex_t queue_mu;
-    pthread_cond_t queue_cv;       /* work for the writer: a job, a finished merge, closing */
-    pthread_cond_t ready_cv;       /* the last pending document is searchable */
+    pthread_cond_t queue_cv; /* work for the writer: a job, a finished merge, closing */
+    pthread_cond_t ready_cv; /* the last pending document is searchable */
     struct job *head, *tail;
     uint32_t queue_len;
     bool closing;
@@ -68,18 +76,18 @@ struct knowledge {
     bool writer_started, background_started;
     struct merge_task task;
     pthread_mutex_t task_mu;
-    pthread_cond_t task_cv;        /* work for the background thread */
+    pthread_cond_t task_cv; /* work for the background thread */
     bool task_stop;
 
     /* the writer's */
-    struct buf files;              /* struct segment_file[] */
+    struct buf files; /* struct segment_file[] */
     uint64_t next_file;
-    struct buf pending;            /* struct pending_doc[] */
+    struct buf pending; /* struct pending_doc[] */
     size_t pending_at;
-    size_t rebuild_alone;          /* up to here in pending, one document at a time: a batch of them failed */
+    size_t rebuild_alone; /* up to here in pending, one document at a time: a batch of them failed */
     struct chunk_terms terms;
     struct text_chunks chunks;
-    int64_t merge_retry_ns;        /* after a failed merge: not before this time */
+    int64_t merge_retry_ns; /* after a failed merge: not before this time */
 
     pthread_mutex_t reader_mu;
     struct store_reader *readers[READER_POOL];
@@ -96,7 +104,8 @@ struct collection *knowledge_find_id(struct catalog *cat, int64_t id);
 /* Publishes `next` (list_edit's result, which becomes the collection's) and retires the old list. */
 void knowledge_publish(struct collection *c, struct segment_list *next);
 /* Makes a collection of the store visible with `list` (taken). */
-rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id, struct segment_list *list);
+rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id,
+                                      struct segment_list *list);
 
 /* knowledge_merge.c */
 void *knowledge_background_main(void *k);

@@ -325,7 +325,9 @@ static void take_in(struct knowledge *k, struct merge_task *t)
         rag_code rc = died_meanwhile(t, now, &dead);
         if (!rc)
             rc = list_edit(now,
-                           &(struct list_change){.drop = t->source, .n_drop = t->n, .add = t->result,
+                           &(struct list_change){.drop = t->source,
+                                                 .n_drop = t->n,
+                                                 .add = t->result,
                                                  .dead = (const void *)dead.ptr,
                                                  .n_dead = (uint32_t)(dead.len / sizeof(int64_t))},
                            &next);
@@ -395,7 +397,8 @@ static void flush_collection(struct knowledge *k, struct collection *c)
         }
     }
     if (rc)
-        log_error("segments not flushed; they are rebuilt at the next start", LOG_STR("why", err.msg), LOG_END);
+        log_error("segments not flushed; they are rebuilt at the next start", LOG_STR("why", err.msg),
+                  LOG_END);
     mem_free(MEM_INDEX, source);
     segment_unref(mem);
     segment_unref(mapped);

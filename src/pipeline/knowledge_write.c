@@ -75,8 +75,8 @@ static void catalog_swap(struct knowledge *k, struct catalog *next)
 }
 
 /* The catalog with one more collection, which takes `list`. NULL when out of memory: the list is freed then. */
-static struct catalog *catalog_with(const struct catalog *old, struct str name, int64_t id, struct segment_list *list,
-                                    struct collection **added)
+static struct catalog *catalog_with(const struct catalog *old, struct str name, int64_t id,
+                                    struct segment_list *list, struct collection **added)
 {
     struct catalog *next = mem_alloc(MEM_INDEX, sizeof *next + ((size_t)old->n + 1) * sizeof next->c[0]);
     struct collection *c = mem_zalloc(MEM_INDEX, sizeof *c);
@@ -112,7 +112,8 @@ static struct catalog *catalog_without(const struct catalog *old, const struct c
     return next;
 }
 
-rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id, struct segment_list *list)
+rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id,
+                                      struct segment_list *list)
 {
     struct collection *c;
     struct catalog *next = catalog_with(atomic_load(&k->catalog), name, id, list, &c);
@@ -138,7 +139,8 @@ static void sha256(const struct str *parts, size_t n, uint8_t out[32])
 }
 
 /* Over everything that makes a version, how it is cut included. */
-static void content_hash(const struct knowledge *k, const struct doc_input *in, struct str title, uint8_t out[32])
+static void content_hash(const struct knowledge *k, const struct doc_input *in, struct str title,
+                         uint8_t out[32])
 {
     struct str parts[] = {title,
                           in->source,
@@ -151,8 +153,8 @@ static void content_hash(const struct knowledge *k, const struct doc_input *in, 
 }
 
 /* Chunk offsets in bytes and code points, heading paths: what the store keeps and the segment shows. */
-static rag_code cut(struct knowledge *k, const struct text_doc *doc, struct arena *a, struct store_chunk **out,
-                    uint32_t *n_out)
+static rag_code cut(struct knowledge *k, const struct text_doc *doc, struct arena *a,
+                    struct store_chunk **out, uint32_t *n_out)
 {
     struct text_chunks *ch = &k->chunks;
     rag_code rc = chunker_run(doc, &k->opt.chunker, ch);
@@ -180,7 +182,8 @@ static rag_code cut(struct knowledge *k, const struct text_doc *doc, struct aren
             .start = c[i].start,
             .end = c[i].end,
             .char_start = chars,
-            .char_end = chars + (uint32_t)utf8_count(str_make(doc->text.ptr + c[i].start, c[i].end - c[i].start)),
+            .char_end =
+                chars + (uint32_t)utf8_count(str_make(doc->text.ptr + c[i].start, c[i].end - c[i].start)),
             .heading_path = str_make(ch->headings.ptr + c[i].heading_off, c[i].heading_len)};
     }
     *out = s;
@@ -190,17 +193,25 @@ static rag_code cut(struct knowledge *k, const struct text_doc *doc, struct aren
 
 static rag_code index_document(struct knowledge *k, struct segment_builder *b, const struct store_document *d)
 {
-    struct segment_doc_in in = {.id = d->id, .title = d->title, .source = d->source, .metadata_json = d->metadata,
-                                .version = d->version, .seq = d->seq, .updated_ms = d->updated_ms};
+    struct segment_doc_in in = {.id = d->id,
+                                .title = d->title,
+                                .source = d->source,
+                                .metadata_json = d->metadata,
+                                .version = d->version,
+                                .seq = d->seq,
+                                .updated_ms = d->updated_ms};
     rag_code rc = segment_builder_doc(b, &in);
     for (uint32_t i = 0; i < d->n_chunks && !rc; i++) {
         const struct store_chunk *c = &d->chunks[i];
         struct str text = str_make(d->text.ptr + c->start, c->end - c->start);
         rc = chunk_terms_run(&k->terms, k->opt.analyzer, d->title, c->heading_path, text);
         if (!rc)
-            rc = segment_builder_chunk(b, &(struct segment_chunk_in){.text = text, .heading_path = c->heading_path,
-                                                                     .start = c->char_start, .end = c->char_end,
-                                                                     .terms = &k->terms.terms, .length = k->terms.length});
+            rc = segment_builder_chunk(b, &(struct segment_chunk_in){.text = text,
+                                                                     .heading_path = c->heading_path,
+                                                                     .start = c->char_start,
+                                                                     .end = c->char_end,
+                                                                     .terms = &k->terms.terms,
+                                                                     .length = k->terms.length});
     }
     return rc;
 }
@@ -226,7 +237,8 @@ static rag_code mark_dead(struct touched *t, int64_t seq)
 
 /* Under a savepoint. A failure that can be undone is the document's own: r->code. What is returned fails the
  * batch: the transaction is gone (what comes after it refuses then), or the builder holds half a document. */
-static rag_code store_and_index(struct knowledge *k, struct touched *t, struct store_document *d, struct doc_result *r)
+static rag_code store_and_index(struct knowledge *k, struct touched *t, struct store_document *d,
+                                struct doc_result *r)
 {
     int64_t old_seq = 0;
     rag_code fatal = store_savepoint(k->store, &r->err);
@@ -325,8 +337,8 @@ static rag_code run_documents(struct batch *b, struct job *j)
 {
     struct collection *c = knowledge_find(atomic_load(&b->k->catalog), j->collection);
     if (!c) {
-        j->code = rag_err_param(&j->err, RAG_ENOTFOUND, "collection", "no collection %.*s", (int)j->collection.len,
-                                j->collection.ptr);
+        j->code = rag_err_param(&j->err, RAG_ENOTFOUND, "collection", "no collection %.*s",
+                                (int)j->collection.len, j->collection.ptr);
         return RAG_OK;
     }
     struct touched *t = touch(b, c);
@@ -369,8 +381,8 @@ static void run_collection_job(struct knowledge *k, struct job *j)
     }
     if (j->kind == JOB_COLLECTION_DELETE) {
         if (!c)
-            rc = rag_err_param(&j->err, RAG_ENOTFOUND, "collection", "no collection %.*s", (int)j->collection.len,
-                               j->collection.ptr);
+            rc = rag_err_param(&j->err, RAG_ENOTFOUND, "collection", "no collection %.*s",
+                               (int)j->collection.len, j->collection.ptr);
         else
             rc = store_collection_delete(k->store, id, &j->err);
         if (!rc && !(next = catalog_without(now, c)))

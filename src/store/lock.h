@@ -5,8 +5,8 @@
 #include "base/status.h"
 
 struct data_lock {
-    int fd;          /* -1: not held */
-    char token[65];  /* random hex of this start: a command that can read LOCK acts as admin */
+    int fd;         /* -1: not held */
+    char token[65]; /* random hex of this start: a command that can read LOCK acts as admin */
 };
 struct data_lock_holder {
     char address[256]; /* "http://127.0.0.1:8001"; empty when the holder does not serve (a command at work) */
@@ -16,8 +16,8 @@ struct data_lock_holder {
 
 /* Takes the lock and writes pid and a fresh token. RAG_ECONFLICT: held, *holder filled as far as readable.
  * Creates the folder (0700) when it is missing. RAG_EREADONLY, RAG_ENOSPC, RAG_EIO. */
-RAG_MUST_CHECK rag_code data_lock_take(const char *dir, struct data_lock *out, struct data_lock_holder *holder,
-                                       struct rag_err *err);
+RAG_MUST_CHECK rag_code data_lock_take(const char *dir, struct data_lock *out,
+                                       struct data_lock_holder *holder, struct rag_err *err);
 /* Records the address once the server listens. */
 RAG_MUST_CHECK rag_code data_lock_announce(struct data_lock *l, const char *address, struct rag_err *err);
 void data_lock_release(struct data_lock *l);

@@ -10,8 +10,8 @@
 #include "base/str.h"
 
 #define STORE_SCHEMA_VERSION 1
-#define STORE_KEEP_VERSIONS 10 /* versions of a document whose text is kept */
-#define STORE_MAX_ID_BYTES 512
+#define STORE_KEEP_VERSIONS  10 /* versions of a document whose text is kept */
+#define STORE_MAX_ID_BYTES   512
 #define STORE_MAX_TEXT_BYTES (512 << 20) /* of one document; SQLite's rows end at 1e9 bytes */
 
 /* One open database, DATA/ragd.db: one read-write connection. Only the writer thread calls functions
@@ -20,8 +20,8 @@ struct store;
 struct store_reader;
 
 struct store_options {
-    const char *dir;          /* data folder; must exist */
-    bool read_only;           /* open without writing anything (verify, eval of a foreign folder) */
+    const char *dir; /* data folder; must exist */
+    bool read_only;  /* open without writing anything (verify, eval of a foreign folder) */
 };
 
 /* Creates or migrates the database. WAL, synchronous=FULL, foreign keys on, one writing and checkpointing
@@ -45,31 +45,32 @@ void store_rollback_to_savepoint(struct store *s);
 /* ---- collections ----------------------------------------------------------------------------------- */
 struct store_collection {
     int64_t id;
-    struct str name;        /* [A-Za-z0-9_.-]{1,64}, not "." or ".."; others: RAG_EINVAL */
-    struct str settings;    /* JSON object, "{}" by default */
-    int64_t created_ms;     /* Unix milliseconds */
+    struct str name;     /* [A-Za-z0-9_.-]{1,64}, not "." or ".."; others: RAG_EINVAL */
+    struct str settings; /* JSON object, "{}" by default */
+    int64_t created_ms;  /* Unix milliseconds */
 };
 /* `default` is created by store_open. RAG_ECONFLICT when it exists (id is then the existing one). */
-RAG_MUST_CHECK rag_code store_collection_add(struct store *s, struct str name, struct str settings, int64_t now_ms,
-                                             int64_t *id, struct rag_err *err);
-RAG_MUST_CHECK rag_code store_collection_set(struct store *s, int64_t id, struct str settings, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_collection_add(struct store *s, struct str name, struct str settings,
+                                             int64_t now_ms, int64_t *id, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_collection_set(struct store *s, int64_t id, struct str settings,
+                                             struct rag_err *err);
 /* Deletes it with every document. RAG_ENOTFOUND. */
 RAG_MUST_CHECK rag_code store_collection_delete(struct store *s, int64_t id, struct rag_err *err);
 
 /* ---- documents ------------------------------------------------------------------------------------- */
 struct store_chunk {
-    uint32_t start, end;     /* bytes of the document's text */
+    uint32_t start, end;           /* bytes of the document's text */
     uint32_t char_start, char_end; /* the same in code points */
-    struct str heading_path; /* elements joined by '\x1f' */
+    struct str heading_path;       /* elements joined by '\x1f' */
 };
 struct store_document {
     int64_t collection;
-    struct str id;           /* unique in its collection, 1..512 bytes */
-    uint32_t version;        /* from 1 */
-    int64_t seq;             /* unique over the store, grows with each version written */
+    struct str id;                      /* unique in its collection, 1..512 bytes */
+    uint32_t version;                   /* from 1 */
+    int64_t seq;                        /* unique over the store, grows with each version written */
     struct str title, source, metadata; /* metadata: JSON object of scalars and lists of scalars */
-    struct str text;         /* the extracted text */
-    uint8_t content_hash[32];/* SHA-256 over everything that makes a version: caller computes */
+    struct str text;                    /* the extracted text */
+    uint8_t content_hash[32];           /* SHA-256 over everything that makes a version: caller computes */
     int64_t created_ms, updated_ms;
     const struct store_chunk *chunks;
     uint32_t n_chunks;
@@ -89,12 +90,13 @@ RAG_MUST_CHECK rag_code store_delete(struct store *s, int64_t collection, struct
 /* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION: of a newer ragd, or of an older
  * one that must be migrated first). RAG_ECORRUPT: not ragd's. read_only also opens a folder that cannot be
  * written, when no unfinished -wal lies in it (else RAG_EREADONLY). */
-RAG_MUST_CHECK rag_code store_reader_open(const struct store_options *opt, struct store_reader **out, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_reader_open(const struct store_options *opt, struct store_reader **out,
+                                          struct rag_err *err);
 void store_reader_close(struct store_reader *r);
 
 /* Strings of results live in `a`. */
-RAG_MUST_CHECK rag_code store_collections(struct store_reader *r, struct arena *a, struct store_collection **out,
-                                          uint32_t *n, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_collections(struct store_reader *r, struct arena *a,
+                                          struct store_collection **out, uint32_t *n, struct rag_err *err);
 /* version 0: the current one. Chunks only for the current version (n_chunks 0 otherwise). RAG_ENOTFOUND; a
  * version whose text is gone has text.ptr NULL. */
 RAG_MUST_CHECK rag_code store_get(struct store_reader *r, int64_t collection, struct str id, uint32_t version,
@@ -104,19 +106,24 @@ RAG_MUST_CHECK rag_code store_get_by_seq(struct store_reader *r, int64_t seq, st
                                          struct store_document *out, struct rag_err *err);
 /* Documents by id order after `after` (empty: from the start), at most limit; text and chunks not loaded,
  * n_chunks is. */
-RAG_MUST_CHECK rag_code store_list(struct store_reader *r, int64_t collection, struct str after, uint32_t limit,
-                                   struct arena *a, struct store_document **out, uint32_t *n, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_list(struct store_reader *r, int64_t collection, struct str after,
+                                   uint32_t limit, struct arena *a, struct store_document **out, uint32_t *n,
+                                   struct rag_err *err);
 /* All versions of a document, newest first, text not loaded (text.len is its length, ptr NULL when gone). */
-RAG_MUST_CHECK rag_code store_versions(struct store_reader *r, int64_t collection, struct str id, struct arena *a,
-                                       struct store_document **out, uint32_t *n, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_versions(struct store_reader *r, int64_t collection, struct str id,
+                                       struct arena *a, struct store_document **out, uint32_t *n,
+                                       struct rag_err *err);
 /* Every current document's (collection, seq), ascending by seq: calls `each` until it returns nonzero. */
-RAG_MUST_CHECK rag_code store_each_seq(struct store_reader *r, rag_code (*each)(void *ctx, int64_t collection, int64_t seq),
+RAG_MUST_CHECK rag_code store_each_seq(struct store_reader *r,
+                                       rag_code (*each)(void *ctx, int64_t collection, int64_t seq),
                                        void *ctx, struct rag_err *err);
 /* The highest seq ever given out, also to what is deleted meanwhile; 0: none yet. */
 RAG_MUST_CHECK rag_code store_last_seq(struct store_reader *r, int64_t *out, struct rag_err *err);
-struct store_counts { uint64_t collections, documents, chunks; };
-RAG_MUST_CHECK rag_code store_count(struct store_reader *r, int64_t collection /* 0: all */, struct store_counts *out,
-                                    struct rag_err *err);
+struct store_counts {
+    uint64_t collections, documents, chunks;
+};
+RAG_MUST_CHECK rag_code store_count(struct store_reader *r, int64_t collection /* 0: all */,
+                                    struct store_counts *out, struct rag_err *err);
 /* Integrity: PRAGMA integrity_check, foreign keys, chunk offsets within texts and on character boundaries,
  * content rows without parents. RAG_ECORRUPT with the first finding; *n_findings counts all. */
 RAG_MUST_CHECK rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_err *err);

@@ -11,7 +11,8 @@
 
 /* Appends the file's bytes to out, which stays as it was on failure. RAG_ETOOBIG above max_bytes (checked while
  * reading), RAG_ENOTFOUND, ... */
-RAG_MUST_CHECK rag_code file_read_all(const char *path, uint64_t max_bytes, struct buf *out, struct rag_err *err);
+RAG_MUST_CHECK rag_code file_read_all(const char *path, uint64_t max_bytes, struct buf *out,
+                                      struct rag_err *err);
 /* Writes dir/name so that after RAG_OK it is durable, and at any moment the old or the new one is whole:
  * temporary file, fsync, rename, fsync of the folder. */
 RAG_MUST_CHECK rag_code file_write_atomic(const char *dir, const char *name, const void *bytes, size_t len,

@@ -19,7 +19,7 @@ enum term_kind {
 };
 
 struct term {
-    uint32_t text_off;   /* bytes of the normalised term: term_text() */
+    uint32_t text_off; /* bytes of the normalised term: term_text() */
     uint32_t text_len;
     uint32_t start, end; /* byte span in the source text, on character boundaries, start < end */
     uint32_t pos;        /* position counter; terms over the same place share or overlap positions */
@@ -58,6 +58,7 @@ uint64_t analyzer_fingerprint(const struct analyzer *a);
  * as U+FFFD, a separator. Linear in text.len. RAG_ENOMEM; RAG_ETOOBIG above 256 MiB. Thread-safe for
  * different `out`. */
 RAG_MUST_CHECK
-rag_code analyzer_run(const struct analyzer *a, struct str text, enum analyze_mode mode, struct term_list *out);
+rag_code analyzer_run(const struct analyzer *a, struct str text, enum analyze_mode mode,
+                      struct term_list *out);
 
 #endif

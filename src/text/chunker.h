@@ -13,9 +13,9 @@ enum block_kind {
     BLOCK_PARAGRAPH, /* prose; may be split at sentences */
     BLOCK_LIST_ITEM, /* split only when alone too long */
     BLOCK_CODE,      /* split only at line ends, when too long */
-    BLOCK_TABLE,     /* a table inside prose (markdown, html): the first line is its header; split at rows only,
+    BLOCK_TABLE,  /* a table inside prose (markdown, html): the first line is its header; split at rows only,
                         the header's line is repeated in the heading path, not in the text */
-    BLOCK_RECORD,    /* one row of a csv, sheet or json list as `column: value` lines: always its own chunk */
+    BLOCK_RECORD, /* one row of a csv, sheet or json list as `column: value` lines: always its own chunk */
     BLOCK_KINDS
 };
 
@@ -25,17 +25,17 @@ struct text_block {
     uint8_t kind;        /* enum block_kind */
     uint8_t level;       /* heading level, else 0 */
     uint16_t reserved;
-    uint32_t row;        /* BLOCK_RECORD: row number as the sheet shows it, from 1; else 0 */
-    uint32_t label_off;  /* BLOCK_RECORD: sheet name in the labels' bytes; len 0: none */
+    uint32_t row;       /* BLOCK_RECORD: row number as the sheet shows it, from 1; else 0 */
+    uint32_t label_off; /* BLOCK_RECORD: sheet name in the labels' bytes; len 0: none */
     uint32_t label_len;
 };
 
 /* A document as extractors give it and the store keeps it. */
 struct text_doc {
-    struct buf text;     /* UTF-8, valid, '\n' line ends, no NUL */
-    struct buf blocks;   /* struct text_block[] */
-    struct buf labels;   /* bytes that label_off points into */
-    struct buf title;    /* UTF-8; may be empty */
+    struct buf text;   /* UTF-8, valid, '\n' line ends, no NUL */
+    struct buf blocks; /* struct text_block[] */
+    struct buf labels; /* bytes that label_off points into */
+    struct buf title;  /* UTF-8; may be empty */
 };
 void text_doc_init(struct text_doc *d);
 void text_doc_clear(struct text_doc *d);
@@ -48,10 +48,11 @@ struct chunker_options {
 /* One chunk: text[start, end) of the document, trimmed of white space. */
 struct text_chunk {
     uint32_t start, end;
-    uint32_t heading_off, heading_len; /* in text_chunks.headings: path elements joined by '\x1f', outermost first */
+    uint32_t heading_off,
+        heading_len; /* in text_chunks.headings: path elements joined by '\x1f', outermost first */
 };
 struct text_chunks {
-    struct buf chunks;   /* struct text_chunk[] */
+    struct buf chunks; /* struct text_chunk[] */
     struct buf headings;
 };
 void text_chunks_init(struct text_chunks *c);

@@ -10,9 +10,9 @@
 
 /* Normalised text and, for each of its bytes, where it came from. Reusable; zeroed is not valid. */
 struct norm_text {
-    struct buf text;     /* UTF-8 */
-    struct buf start;    /* uint32_t[text.len]: source byte where the character that made this byte begins */
-    struct buf end;      /* uint32_t[text.len]: source byte after it */
+    struct buf text;  /* UTF-8 */
+    struct buf start; /* uint32_t[text.len]: source byte where the character that made this byte begins */
+    struct buf end;   /* uint32_t[text.len]: source byte after it */
 };
 void norm_text_init(struct norm_text *t);
 void norm_text_clear(struct norm_text *t);

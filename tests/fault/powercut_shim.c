@@ -22,7 +22,10 @@ static int log_fd = -1;
 static const char *root;
 static size_t root_len;
 
-#define REAL(name, type) static type real; if (!real) real = (type)dlsym(RTLD_NEXT, name)
+#define REAL(name, type)                                                                                     \
+    static type real;                                                                                        \
+    if (!real)                                                                                               \
+    real = (type)dlsym(RTLD_NEXT, name)
 
 typedef ssize_t (*write_fn)(int, const void *, size_t);
 typedef int (*open_fn)(const char *, int, ...);
@@ -94,18 +97,18 @@ static int open_common(open_fn real, const char *path, int flags, mode_t mode)
     return fd;
 }
 
-#define OPEN(name)                                                 \
-    int name(const char *path, int flags, ...)                     \
-    {                                                              \
-        mode_t mode = 0;                                           \
-        if (flags & O_CREAT) {                                     \
-            va_list ap;                                            \
-            va_start(ap, flags);                                   \
-            mode = (mode_t)va_arg(ap, int);                        \
-            va_end(ap);                                            \
-        }                                                          \
-        REAL(#name, open_fn);                                      \
-        return open_common(real, path, flags, mode);               \
+#define OPEN(name)                                                                                           \
+    int name(const char *path, int flags, ...)                                                               \
+    {                                                                                                        \
+        mode_t mode = 0;                                                                                     \
+        if (flags & O_CREAT) {                                                                               \
+            va_list ap;                                                                                      \
+            va_start(ap, flags);                                                                             \
+            mode = (mode_t)va_arg(ap, int);                                                                  \
+            va_end(ap);                                                                                      \
+        }                                                                                                    \
+        REAL(#name, open_fn);                                                                                \
+        return open_common(real, path, flags, mode);                                                         \
     }
 int open(const char *path, int flags, ...);
 int open64(const char *path, int flags, ...);
@@ -128,54 +131,54 @@ ssize_t write(int fd, const void *p, size_t n)
 }
 
 typedef ssize_t (*pwrite_fn)(int, const void *, size_t, off_t);
-#define PWRITE(name)                                               \
-    ssize_t name(int fd, const void *p, size_t n, off_t at)        \
-    {                                                              \
-        char path[4096];                                           \
-        REAL(#name, pwrite_fn);                                    \
-        pthread_mutex_lock(&mu);                                   \
-        start();                                                   \
-        ssize_t w = real(fd, p, n, at);                            \
-        if (w > 0 && log_fd >= 0 && path_of(fd, path))             \
-            record(OP_WRITE, path, p, (size_t)w, (uint64_t)at);    \
-        pthread_mutex_unlock(&mu);                                 \
-        return w;                                                  \
+#define PWRITE(name)                                                                                         \
+    ssize_t name(int fd, const void *p, size_t n, off_t at)                                                  \
+    {                                                                                                        \
+        char path[4096];                                                                                     \
+        REAL(#name, pwrite_fn);                                                                              \
+        pthread_mutex_lock(&mu);                                                                             \
+        start();                                                                                             \
+        ssize_t w = real(fd, p, n, at);                                                                      \
+        if (w > 0 && log_fd >= 0 && path_of(fd, path))                                                       \
+            record(OP_WRITE, path, p, (size_t)w, (uint64_t)at);                                              \
+        pthread_mutex_unlock(&mu);                                                                           \
+        return w;                                                                                            \
     }
 ssize_t pwrite64(int fd, const void *p, size_t n, off_t at);
 PWRITE(pwrite)
 PWRITE(pwrite64)
 
 typedef int (*truncate_fn)(int, off_t);
-#define TRUNCATE(name)                                             \
-    int name(int fd, off_t len)                                    \
-    {                                                              \
-        char path[4096];                                           \
-        REAL(#name, truncate_fn);                                  \
-        pthread_mutex_lock(&mu);                                   \
-        start();                                                   \
-        int rc = real(fd, len);                                    \
-        if (rc == 0 && log_fd >= 0 && path_of(fd, path))           \
-            record(OP_TRUNCATE, path, NULL, 0, (uint64_t)len);     \
-        pthread_mutex_unlock(&mu);                                 \
-        return rc;                                                 \
+#define TRUNCATE(name)                                                                                       \
+    int name(int fd, off_t len)                                                                              \
+    {                                                                                                        \
+        char path[4096];                                                                                     \
+        REAL(#name, truncate_fn);                                                                            \
+        pthread_mutex_lock(&mu);                                                                             \
+        start();                                                                                             \
+        int rc = real(fd, len);                                                                              \
+        if (rc == 0 && log_fd >= 0 && path_of(fd, path))                                                     \
+            record(OP_TRUNCATE, path, NULL, 0, (uint64_t)len);                                               \
+        pthread_mutex_unlock(&mu);                                                                           \
+        return rc;                                                                                           \
     }
 int ftruncate64(int fd, off_t len);
 TRUNCATE(ftruncate)
 TRUNCATE(ftruncate64)
 
 typedef int (*sync_fn)(int);
-#define SYNC(name)                                                 \
-    int name(int fd)                                               \
-    {                                                              \
-        char path[4096];                                           \
-        REAL(#name, sync_fn);                                      \
-        pthread_mutex_lock(&mu);                                   \
-        start();                                                   \
-        int rc = real(fd);                                         \
-        if (rc == 0 && log_fd >= 0 && path_of(fd, path))           \
-            record(OP_SYNC, path, NULL, 0, 0);                     \
-        pthread_mutex_unlock(&mu);                                 \
-        return rc;                                                 \
+#define SYNC(name)                                                                                           \
+    int name(int fd)                                                                                         \
+    {                                                                                                        \
+        char path[4096];                                                                                     \
+        REAL(#name, sync_fn);                                                                                \
+        pthread_mutex_lock(&mu);                                                                             \
+        start();                                                                                             \
+        int rc = real(fd);                                                                                   \
+        if (rc == 0 && log_fd >= 0 && path_of(fd, path))                                                     \
+            record(OP_SYNC, path, NULL, 0, 0);                                                               \
+        pthread_mutex_unlock(&mu);                                                                           \
+        return rc;                                                                                           \
     }
 SYNC(fsync)
 SYNC(fdatasync)

@@ -68,8 +68,8 @@ static const struct {
     {"How long is the interest-free period?", S},
     {"What year did the Travel card launch?", S},
     {"Does the Young card earn points?", S},
-    {"In what city was Somersby built?", S},  /* "some", "by" are no words here */
-    {"Which country borders Diffa?", S},      /* nor is "diff" */
+    {"In what city was Somersby built?", S},         /* "some", "by" are no words here */
+    {"Which country borders Diffa?", S},             /* nor is "diff" */
     {"What is the height of the Howrah bridge?", S}, /* nor "how" in a name */
     /* one ask for more than a fact, one objection */
     {"怎么申请白金卡", M},
@@ -142,7 +142,8 @@ TEST(complexity_of_the_labelled_questions)
     for (size_t i = 0; i < n; i++) {
         enum complexity c = analyse(labelled[i].text)->complexity;
         if (c != labelled[i].complexity)
-            print_error("%s: %s, want %s\n", labelled[i].text, complexity_name(c), complexity_name(labelled[i].complexity));
+            print_error("%s: %s, want %s\n", labelled[i].text, complexity_name(c),
+                        complexity_name(labelled[i].complexity));
         wrong += c != labelled[i].complexity;
     }
     CHECK_EQ(wrong, 0);
@@ -248,7 +249,8 @@ TEST(survives_each_failed_allocation)
 /* 100 us is the contract's bound; ten times that here, so that a loaded machine or a sanitizer does not fail it. */
 TEST(takes_microseconds)
 {
-    const char *text = "如果我月收入8000，要是还有房贷，能申请哪张卡？白金卡和金卡的年费分别是多少，怎么减免？";
+    const char *text =
+        "如果我月收入8000，要是还有房贷，能申请哪张卡？白金卡和金卡的年费分别是多少，怎么减免？";
     analyse(text);
     int64_t start = clock_mono_ns();
     for (int i = 0; i < 100; i++)

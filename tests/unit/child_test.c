@@ -89,7 +89,7 @@ TEST(limits_hold)
     CHECK_EQ(res.status, SIGXCPU);
     CHECK_OK(sh("echo x > /tmp/ragd_child_test.$$; s=$?; rm -f /tmp/ragd_child_test.$$; exit $s", STR_LIT(""),
                 &usual, &out, &res)); /* FSIZE 0 */
-#ifndef __SANITIZE_THREAD__ /* its runtime writes files: the limit is not set there */
+#ifndef __SANITIZE_THREAD__           /* its runtime writes files: the limit is not set there */
     CHECK(res.end == CHILD_SIGNALED || res.status != 0);
 #endif
     buf_reset(&out);

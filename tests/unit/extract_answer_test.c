@@ -14,14 +14,20 @@ struct doc {
 
 /* A small collection: prose with headings, a table, records, questions and answers, and filler of other things. */
 static const struct doc docs[] = {
-    {"gold", "金卡产品说明", "金卡产品说明\x1f年费", "年费\n主卡每年300元，当年刷卡满12次免次年年费。附属卡每年150元。账单日可以自选。"},
-    {"platinum", "白金卡产品说明", "白金卡产品说明\x1f费用", "主卡年费3600元，前2张附属卡免费。外币交易手续费1.0%，取现手续费0.5%。"},
-    {"lounge", "贵宾室", "贵宾室", "卡种 | 次数 | 规则\n卡种: 旅行卡; 次数: 4次; 规则: 宾客扣次\n卡种: 白金卡; 次数: 12次; 规则: 宾客扣次"},
-    {"fees", "费用表", "年费\x1frow 2", "卡种: 青春卡\n费用项目: 挂失手续费\n标准: 40元/次\n生效日期: 2026-01-01"},
-    {"faq", "faq", "row 1", "id: F9\nquestion: 卡片丢了怎么补办？\nanswer: 在App锁卡，再致电热线补办，5个工作日寄达。"},
+    {"gold", "金卡产品说明", "金卡产品说明\x1f年费",
+     "年费\n主卡每年300元，当年刷卡满12次免次年年费。附属卡每年150元。账单日可以自选。"},
+    {"platinum", "白金卡产品说明", "白金卡产品说明\x1f费用",
+     "主卡年费3600元，前2张附属卡免费。外币交易手续费1.0%，取现手续费0.5%。"},
+    {"lounge", "贵宾室", "贵宾室",
+     "卡种 | 次数 | 规则\n卡种: 旅行卡; 次数: 4次; 规则: 宾客扣次\n卡种: 白金卡; 次数: 12次; 规则: 宾客扣次"},
+    {"fees", "费用表", "年费\x1frow 2",
+     "卡种: 青春卡\n费用项目: 挂失手续费\n标准: 40元/次\n生效日期: 2026-01-01"},
+    {"faq", "faq", "row 1",
+     "id: F9\nquestion: 卡片丢了怎么补办？\nanswer: 在App锁卡，再致电热线补办，5个工作日寄达。"},
     {"lost", "Lost cards", "Lost cards\x1fWhat to do",
      "- Lock the card in the app at once;\n- Call the hotline to report the loss;\n- Order a replacement, which arrives within 5 days."},
-    {"golf", "Golf", "Golf", "The Spruce golf club lies in Millbrook. It was founded in 1931. Members play at a discount of 20 percent."},
+    {"golf", "Golf", "Golf",
+     "The Spruce golf club lies in Millbrook. It was founded in 1931. Members play at a discount of 20 percent."},
     {"f1", "Weather", "", "Rain falls in spring. The north is dry."},
     {"f2", "Trains", "", "Trains leave every hour. Tickets are sold at the station."},
     {"f3", "公司介绍", "", "公司成立于1998年，总部设在海州。员工两千人。"},
@@ -52,12 +58,18 @@ static void set_up(void)
     chunk_terms_init(&t);
     for (size_t i = 0; i < sizeof docs / sizeof *docs; i++) {
         const struct doc *d = &docs[i];
-        struct segment_doc_in in = {.id = str_of(d->id), .title = str_of(d->title), .metadata_json = STR_LIT("{}"),
-                                    .version = 1, .seq = (int64_t)i + 1};
+        struct segment_doc_in in = {.id = str_of(d->id),
+                                    .title = str_of(d->title),
+                                    .metadata_json = STR_LIT("{}"),
+                                    .version = 1,
+                                    .seq = (int64_t)i + 1};
         CHECK_OK(segment_builder_doc(b, &in));
         CHECK_OK(chunk_terms_run(&t, fx.an, in.title, str_of(d->path), str_of(d->text)));
-        struct segment_chunk_in c = {.text = str_of(d->text), .heading_path = str_of(d->path), .start = 1000,
-                                     .end = 1000 + (uint32_t)utf8_count(str_of(d->text)), .terms = &t.terms,
+        struct segment_chunk_in c = {.text = str_of(d->text),
+                                     .heading_path = str_of(d->path),
+                                     .start = 1000,
+                                     .end = 1000 + (uint32_t)utf8_count(str_of(d->text)),
+                                     .terms = &t.terms,
                                      .length = t.length};
         CHECK_OK(segment_builder_chunk(b, &c));
     }
@@ -192,11 +204,13 @@ TEST(a_comparison_names_both)
 
 TEST(what_is_not_there_is_said_plainly)
 {
-    static const char *const questions[] = {"天气怎么样", "who won the world cup", "红烧肉怎么做才不腻？", "量子计算机的原理"};
+    static const char *const questions[] = {"天气怎么样", "who won the world cup", "红烧肉怎么做才不腻？",
+                                            "量子计算机的原理"};
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++) {
         answer(questions[i]);
         if (fx.a.found)
-            print_error("%s: %.3f %.*s\n", questions[i], (double)fx.confidence, (int)fx.a.text.len, fx.a.text.ptr);
+            print_error("%s: %.3f %.*s\n", questions[i], (double)fx.confidence, (int)fx.a.text.len,
+                        fx.a.text.ptr);
         CHECK(!fx.a.found);
         CHECK_EQ(fx.a.n_citations, 0);
     }

@@ -20,8 +20,11 @@ static void terms_of(const char *text, struct term_list *l)
             struct term *grown = mem_realloc(MEM_TEXT, l->items, (l->n + 1) * sizeof *grown);
             CHECK(grown != NULL);
             l->items = grown;
-            l->items[l->n++] = (struct term){.text_off = (uint32_t)l->bytes.len, .text_len = (uint32_t)n,
-                                             .start = (uint32_t)(p - text), .end = (uint32_t)(p - text + n), .weight = 1};
+            l->items[l->n++] = (struct term){.text_off = (uint32_t)l->bytes.len,
+                                             .text_len = (uint32_t)n,
+                                             .start = (uint32_t)(p - text),
+                                             .end = (uint32_t)(p - text + n),
+                                             .weight = 1};
             l->cap = l->n;
             buf_add(&l->bytes, p, n);
         }
@@ -29,16 +32,21 @@ static void terms_of(const char *text, struct term_list *l)
     }
 }
 
-static void add_doc(struct segment_builder *b, int64_t seq, const char *id, const char *metadata, const char *const *chunks)
+static void add_doc(struct segment_builder *b, int64_t seq, const char *id, const char *metadata,
+                    const char *const *chunks)
 {
-    struct segment_doc_in d = {.id = str_of(id), .title = STR_LIT("T"), .source = STR_LIT("src"),
-                               .metadata_json = str_of(metadata), .version = 1, .seq = seq};
+    struct segment_doc_in d = {.id = str_of(id),
+                               .title = STR_LIT("T"),
+                               .source = STR_LIT("src"),
+                               .metadata_json = str_of(metadata),
+                               .version = 1,
+                               .seq = seq};
     CHECK_OK(segment_builder_doc(b, &d));
     for (; *chunks; chunks++) {
         struct term_list l;
         terms_of(*chunks, &l);
-        CHECK_OK(segment_builder_chunk(b, &(struct segment_chunk_in){.text = str_of(*chunks), .end = 9, .terms = &l,
-                                                                     .length = l.n}));
+        CHECK_OK(segment_builder_chunk(
+            b, &(struct segment_chunk_in){.text = str_of(*chunks), .end = 9, .terms = &l, .length = l.n}));
         term_list_clear(&l);
     }
 }
@@ -56,7 +64,8 @@ static struct segment *small_segment(void)
 {
     struct segment_builder *b;
     CHECK_OK(segment_builder_new(42, &b));
-    add_doc(b, 10, "a", "{\"lang\":\"zh\",\"year\":2024,\"tags\":[\"x\",\"y\"]}", CHUNKS("red \"apple\"\n pie", "green apple"));
+    add_doc(b, 10, "a", "{\"lang\":\"zh\",\"year\":2024,\"tags\":[\"x\",\"y\"]}",
+            CHUNKS("red \"apple\"\n pie", "green apple"));
     add_doc(b, 12, "b", "{\"lang\":\"en\",\"year\":2026,\"ok\":true}", CHUNKS("blue sky blue"));
     add_doc(b, 11, "c", "{}", CHUNKS("apple apple apple red"));
     return finish(b);
@@ -73,8 +82,8 @@ static struct segment_list *list_of(struct segment **s, uint32_t n)
     return l;
 }
 
-static uint32_t search(const struct segment_list *l, const char *q, const struct filter *f, uint32_t k, struct arena *a,
-                       struct bm25_result *r)
+static uint32_t search(const struct segment_list *l, const char *q, const struct filter *f, uint32_t k,
+                       struct arena *a, struct bm25_result *r)
 {
     static const struct filter none;
     struct term_list t;
@@ -155,7 +164,8 @@ TEST(merge_keeps_every_score_and_drops_the_dead)
         segment_chunk(m, r2.hits[i].ref.chunk, &v2);
         CHECK(str_eq(v1.document_id, v2.document_id));
     }
-    struct filter_clause c = {STR_LIT("tags"), FILTER_ANY_OF, (struct value[]){{VALUE_STRING, 0, STR_LIT("y")}}, 1};
+    struct filter_clause c = {STR_LIT("tags"), FILTER_ANY_OF,
+                              (struct value[]){{VALUE_STRING, 0, STR_LIT("y")}}, 1};
     search(merged, "apple", &(struct filter){&c, 1}, 9, &a, &r2);
     CHECK_EQ(r2.n, 1);
     arena_clear(&a);
@@ -181,8 +191,10 @@ static unsigned matching(const struct segment *s, struct filter_clause c)
 TEST(filters_follow_their_operators)
 {
     struct segment *s = small_segment(); /* bit 0: a, 1: b, 2: c */
-    struct value zh = {VALUE_STRING, 0, STR_LIT("zh")}, y25 = {VALUE_NUMBER, 2025, {0}}, y24 = {VALUE_NUMBER, 2024, {0}};
-    struct value yes = {VALUE_BOOL, 1, {0}}, one = {VALUE_NUMBER, 1, {0}}, ids[] = {{VALUE_STRING, 0, STR_LIT("c")}, {VALUE_STRING, 0, STR_LIT("b")}};
+    struct value zh = {VALUE_STRING, 0, STR_LIT("zh")}, y25 = {VALUE_NUMBER, 2025, {0}},
+                 y24 = {VALUE_NUMBER, 2024, {0}};
+    struct value yes = {VALUE_BOOL, 1, {0}}, one = {VALUE_NUMBER, 1, {0}},
+                 ids[] = {{VALUE_STRING, 0, STR_LIT("c")}, {VALUE_STRING, 0, STR_LIT("b")}};
     struct str lang = STR_LIT("lang"), year = STR_LIT("year"), ok = STR_LIT("ok");
     CHECK_EQ(matching(s, (struct filter_clause){lang, FILTER_ANY_OF, &zh, 1}), 1);
     CHECK_EQ(matching(s, (struct filter_clause){lang, FILTER_NE, &zh, 1}), 6);
@@ -250,9 +262,11 @@ TEST(building_survives_each_failed_allocation)
         fault_arm_alloc(nth);
         rag_code rc = segment_builder_new(1, &b);
         if (!rc)
-            rc = segment_builder_doc(b, &(struct segment_doc_in){.id = STR_LIT("x"), .metadata_json = STR_LIT("{\"k\":[1,2]}")});
+            rc = segment_builder_doc(
+                b, &(struct segment_doc_in){.id = STR_LIT("x"), .metadata_json = STR_LIT("{\"k\":[1,2]}")});
         if (!rc)
-            rc = segment_builder_chunk(b, &(struct segment_chunk_in){.text = STR_LIT("t"), .terms = &l, .length = 4});
+            rc = segment_builder_chunk(
+                b, &(struct segment_chunk_in){.text = STR_LIT("t"), .terms = &l, .length = 4});
         if (!rc)
             rc = segment_builder_finish(b, &s);
         fired = fault_disarm();
@@ -279,12 +293,15 @@ TEST(manifest_reads_back_and_refuses_paths)
     CHECK_OK(manifest_parse(buf_str(&b), &n, &err));
     CHECK_EQ(n.next_file, 12);
     CHECK_EQ(n.entries.len, sizeof e);
-    const char *bad[] = {"", "{}", "{\"ragd_manifest\":1,\"next_file\":1,\"segments\":[{\"collection\":1,\"file\":\"../x.seg\"}]}",
-                         "{\"ragd_manifest\":1,\"next_file\":0,\"segments\":[]}",
-                         "{\"ragd_manifest\":1,\"next_file\":9223372036854775807,\"segments\":[]}"};
+    const char *bad[] = {
+        "", "{}",
+        "{\"ragd_manifest\":1,\"next_file\":1,\"segments\":[{\"collection\":1,\"file\":\"../x.seg\"}]}",
+        "{\"ragd_manifest\":1,\"next_file\":0,\"segments\":[]}",
+        "{\"ragd_manifest\":1,\"next_file\":9223372036854775807,\"segments\":[]}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK_EQ(manifest_parse(str_of(bad[i]), &n, &err), RAG_ECORRUPT);
-    CHECK_EQ(manifest_parse(STR_LIT("{\"ragd_manifest\":2,\"next_file\":1,\"segments\":[]}"), &n, &err), RAG_EVERSION);
+    CHECK_EQ(manifest_parse(STR_LIT("{\"ragd_manifest\":2,\"next_file\":1,\"segments\":[]}"), &n, &err),
+             RAG_EVERSION);
     manifest_clear(&m);
     manifest_clear(&n);
     buf_clear(&b);
@@ -304,7 +321,8 @@ TEST(sealing_survives_each_failed_allocation_at_any_length)
             struct segment *s = NULL;
             CHECK_OK(segment_builder_new(1, &b));
             CHECK_OK(segment_builder_doc(b, &(struct segment_doc_in){.id = str_make(text, n % 17 + 1)}));
-            CHECK_OK(segment_builder_chunk(b, &(struct segment_chunk_in){.text = str_make(text, n), .terms = &l, .length = 3}));
+            CHECK_OK(segment_builder_chunk(
+                b, &(struct segment_chunk_in){.text = str_make(text, n), .terms = &l, .length = 3}));
             fault_arm_alloc(nth);
             rag_code rc = segment_builder_finish(b, &s);
             fired = fault_disarm();
@@ -321,12 +339,15 @@ TEST(bad_metadata_is_refused_and_leaves_the_builder_as_it_was)
     struct segment_builder *b;
     struct arena a = {0};
     struct bm25_result r;
-    const char *bad[] = {"[1,2]", "{\"a\":1e999}", "{\"a\":", "{\"a\":123456789012345678901234567890}", "null"};
+    const char *bad[] = {"[1,2]", "{\"a\":1e999}", "{\"a\":", "{\"a\":123456789012345678901234567890}",
+                         "null"};
     CHECK_OK(segment_builder_new(42, &b));
     add_doc(b, 1, "a", "{\"k\":1}", CHUNKS("red apple"));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        CHECK_EQ(segment_builder_doc(b, &(struct segment_doc_in){.id = STR_LIT("bad"), .metadata_json = str_of(bad[i]), .seq = 9}),
-                 RAG_EFORMAT);
+        CHECK_EQ(
+            segment_builder_doc(
+                b, &(struct segment_doc_in){.id = STR_LIT("bad"), .metadata_json = str_of(bad[i]), .seq = 9}),
+            RAG_EFORMAT);
     add_doc(b, 2, "b", "{\"k\":2}", CHUNKS("green apple"));
     struct segment *s = finish(b);
     CHECK_EQ(segment_n_docs(s), 2);
@@ -392,7 +413,8 @@ TEST(the_k_best_are_the_head_of_the_full_ranking)
     for (int q = 0; q < 20; q++) {
         char text[64];
         struct bm25_result full, head;
-        snprintf(text, sizeof text, "w%u w%u w%u", next_random(&x) % 12, next_random(&x) % 12, next_random(&x) % 14);
+        snprintf(text, sizeof text, "w%u w%u w%u", next_random(&x) % 12, next_random(&x) % 12,
+                 next_random(&x) % 14);
         search(l, text, NULL, 1000, &a, &full);
         for (uint32_t i = 0; i < full.n; i++) {
             struct chunk_view v;
@@ -402,13 +424,15 @@ TEST(the_k_best_are_the_head_of_the_full_ranking)
                 CHECK(v.seq != dead[d]);
             if (i && !(full.hits[i].score < full.hits[i - 1].score))
                 CHECK(full.hits[i].ref.entry > full.hits[i - 1].ref.entry ||
-                      (full.hits[i].ref.entry == full.hits[i - 1].ref.entry && full.hits[i].ref.chunk > full.hits[i - 1].ref.chunk));
+                      (full.hits[i].ref.entry == full.hits[i - 1].ref.entry &&
+                       full.hits[i].ref.chunk > full.hits[i - 1].ref.chunk));
         }
         for (uint32_t k = 0; k < 30; k += 7) {
             search(l, text, NULL, k, &a, &head);
             CHECK_EQ(head.n, k < full.n ? k : full.n);
             for (uint32_t i = 0; i < head.n; i++)
-                CHECK(head.hits[i].ref.entry == full.hits[i].ref.entry && head.hits[i].ref.chunk == full.hits[i].ref.chunk);
+                CHECK(head.hits[i].ref.entry == full.hits[i].ref.entry &&
+                      head.hits[i].ref.chunk == full.hits[i].ref.chunk);
         }
         arena_reset(&a);
     }
@@ -429,7 +453,8 @@ TEST(a_passed_deadline_cuts_between_segments_and_what_is_complete_is_no_timeout)
     terms_of("apple", &t);
     CHECK_OK(bm25_search(one, &t, &(struct filter){0}, (struct bm25_params){1.2F, .75F}, 9, 1, &a, &r));
     CHECK_EQ(r.n, 2);
-    CHECK_EQ(bm25_search(two, &t, &(struct filter){0}, (struct bm25_params){1.2F, .75F}, 9, 1, &a, &r), RAG_ETIMEOUT);
+    CHECK_EQ(bm25_search(two, &t, &(struct filter){0}, (struct bm25_params){1.2F, .75F}, 9, 1, &a, &r),
+             RAG_ETIMEOUT);
     CHECK_EQ(r.n, 2);
     term_list_clear(&t);
     arena_clear(&a);

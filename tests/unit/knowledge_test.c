@@ -41,8 +41,8 @@ static struct knowledge *open_it(uint32_t flush_chunks)
 {
     struct knowledge *k;
     struct rag_err err = {0};
-    struct knowledge_options opt = {.dir = dir, .chunker = {256, 32}, .analyzer = an, .flush_chunks = flush_chunks,
-                                    .wait_ready = true};
+    struct knowledge_options opt = {
+        .dir = dir, .chunker = {256, 32}, .analyzer = an, .flush_chunks = flush_chunks, .wait_ready = true};
     rag_code rc = knowledge_open(&opt, &k, &err);
     if (rc)
         print_error("%s\n", err.msg);
@@ -156,9 +156,12 @@ TEST(a_restart_finds_every_document_also_without_segment_files)
         CHECK_EQ(st.damaged_segments, round == 2);
         knowledge_close(k);
         char cmd[256]; /* before the 2nd: no segments at all; before the 3rd: one damaged */
-        snprintf(cmd, sizeof cmd,
-                 round == 0 ? "rm -r %s/segments"
-                            : "f=$(ls %s/segments/*.seg | head -1); printf x | dd of=$f bs=1 seek=900 conv=notrunc 2>/dev/null", dir);
+        snprintf(
+            cmd, sizeof cmd,
+            round == 0
+                ? "rm -r %s/segments"
+                : "f=$(ls %s/segments/*.seg | head -1); printf x | dd of=$f bs=1 seek=900 conv=notrunc 2>/dev/null",
+            dir);
         CHECK_EQ(system(cmd), 0);
     }
     drop_dir();
@@ -358,7 +361,8 @@ TEST(a_restored_database_does_not_meet_the_segments_of_its_lost_future)
     shell("cp %s/ragd.db %s/old.db && cp %s/ragd.db-wal %s/old.db-wal", dir, dir, dir, dir);
     put_many(k, 10, 20);
     knowledge_close(k); /* one file with all twenty */
-    shell("mv %s/old.db %s/ragd.db && mv %s/old.db-wal %s/ragd.db-wal && rm -f %s/ragd.db-shm", dir, dir, dir, dir, dir);
+    shell("mv %s/old.db %s/ragd.db && mv %s/old.db-wal %s/ragd.db-wal && rm -f %s/ragd.db-shm", dir, dir, dir,
+          dir, dir);
     k = open_it(0);
     CHECK_EQ(documents(k), 10);
     for (int i = 0; i < 10; i++) { /* they get the sequence numbers of the lost ones */
@@ -432,7 +436,8 @@ TEST(a_full_disk_in_the_middle_of_a_job_leaves_none_of_it)
     signal(SIGXFSZ, SIG_IGN);
     small = (struct rlimit){4 << 20, was.rlim_max};
     CHECK_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-    struct job j = {.kind = JOB_PUT, .collection = STR_LIT("default"), .docs = d, .results = r, .n = BIG + SMALL};
+    struct job j = {
+        .kind = JOB_PUT, .collection = STR_LIT("default"), .docs = d, .results = r, .n = BIG + SMALL};
     rag_code rc = knowledge_apply(k, &j);
     CHECK_EQ(setrlimit(RLIMIT_FSIZE, &was), 0);
     CHECK(rc == RAG_ENOSPC || rc == RAG_EIO);
@@ -511,7 +516,8 @@ static void *collections_main(void *arg)
             char id[16];
             snprintf(id, sizeof id, "p%d", i);
             set_text(&d, id, "common but elsewhere");
-            struct job p = {.kind = JOB_PUT, .collection = STR_LIT("passing"), .docs = &d, .results = &r, .n = 1};
+            struct job p = {
+                .kind = JOB_PUT, .collection = STR_LIT("passing"), .docs = &d, .results = &r, .n = 1};
             CHECK_OK(knowledge_apply(k, &p));
             text_doc_clear(&d.doc);
         }
@@ -555,7 +561,8 @@ TEST(writers_deletes_merges_and_collections_beside_one_another_end_in_what_was_a
         CHECK_EQ(count(k, "common"), alive);
         knowledge_close(k);
         /* no file is left behind, and none of a deleted collection is named */
-        shell("test $(ls %s/segments/*.seg | wc -l) = $(grep -o '\"file\"' %s/segments/MANIFEST | wc -l)", dir, dir);
+        shell("test $(ls %s/segments/*.seg | wc -l) = $(grep -o '\"file\"' %s/segments/MANIFEST | wc -l)",
+              dir, dir);
         shell("test $(grep -o '\"collection\":[0-9]*' %s/segments/MANIFEST | sort -u | wc -l) = 1", dir);
         k = open_it(8);
     }
@@ -601,7 +608,8 @@ TEST(collections_survive_each_failed_allocation)
     for (unsigned nth = 1; fired && nth < 300; nth++) {
         bool was_there = false;
         for (int kind = 0; kind < 2; kind++) { /* add, then delete; what failed is done again */
-            struct job j = {.kind = kind ? JOB_COLLECTION_DELETE : JOB_COLLECTION_ADD, .collection = STR_LIT("brief")};
+            struct job j = {.kind = kind ? JOB_COLLECTION_DELETE : JOB_COLLECTION_ADD,
+                            .collection = STR_LIT("brief")};
             fault_arm_alloc(nth);
             rag_code rc = knowledge_apply(k, &j);
             fired = fault_disarm();

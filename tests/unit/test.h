@@ -14,18 +14,18 @@
 static struct CMUnitTest test_list[256];
 static size_t test_count;
 
-#define TEST(name)                                                                          \
-    static void name(void **state);                                                         \
-    __attribute__((constructor)) static void name##_register(void)                          \
-    {                                                                                       \
-        test_list[test_count++] = (struct CMUnitTest){#name, name, NULL, NULL, NULL};       \
-    }                                                                                       \
+#define TEST(name)                                                                                           \
+    static void name(void **state);                                                                          \
+    __attribute__((constructor)) static void name##_register(void)                                           \
+    {                                                                                                        \
+        test_list[test_count++] = (struct CMUnitTest){#name, name, NULL, NULL, NULL};                        \
+    }                                                                                                        \
     static void name(void **state __attribute__((unused)))
 
-#define CHECK(x)           assert_true(x)
-#define CHECK_EQ(a, b)     assert_int_equal((a), (b))
-#define CHECK_OK(rc)       assert_int_equal((rc), 0)
-#define CHECK_STR(s, z)    test_check_str((s).ptr, (s).len, (z), __FILE__, __LINE__)
+#define CHECK(x)            assert_true(x)
+#define CHECK_EQ(a, b)      assert_int_equal((a), (b))
+#define CHECK_OK(rc)        assert_int_equal((rc), 0)
+#define CHECK_STR(s, z)     test_check_str((s).ptr, (s).len, (z), __FILE__, __LINE__)
 #define CHECK_NEAR(a, b, e) assert_true(fabs((double)(a) - (double)(b)) <= (double)(e))
 
 static inline void test_check_str(const char *p, size_t n, const char *z, const char *file, int line)

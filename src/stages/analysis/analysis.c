@@ -140,7 +140,8 @@ static void find_one(struct reading *r, const struct cue *c)
     for (const char *p = r->text, *end = r->text + r->len;
          (p = memmem(p, (size_t)(end - p), c->text.ptr, c->text.len)) != NULL; p += c->text.len) {
         uint32_t at = (uint32_t)(p - r->text);
-        if (latin && ((at && (in_word(r, at - 1) || r->text[at - 1] == '\'')) || in_word(r, at + c->text.len)))
+        if (latin &&
+            ((at && (in_word(r, at - 1) || r->text[at - 1] == '\'')) || in_word(r, at + c->text.len)))
             continue;
         keep(r, at, at + (uint32_t)c->text.len, c->sense);
     }
@@ -186,7 +187,8 @@ static uint32_t separator(const struct reading *r, uint32_t i)
     size_t next = i;
     uint32_t cp = utf8_next(s, &next);
     uint32_t n = (uint32_t)next - i;
-    if (cp == '?' || cp == '!' || cp == ';' || cp == 0x3002 || (cp == '.' && (next == r->len || r->text[next] == ' ')))
+    if (cp == '?' || cp == '!' || cp == ';' || cp == 0x3002 ||
+        (cp == '.' && (next == r->len || r->text[next] == ' ')))
         return n;
     bool cjk_side = i > 0 && (unsigned char)r->text[i - 1] >= 0x80;
     if (cp == ',') {
@@ -258,8 +260,9 @@ static enum answer_type answer_type_of(uint32_t sense)
         uint32_t sense;
         enum answer_type type;
     } order[] = {
-        {CUE_REASON, ANSWER_REASON}, {CUE_PERSON, ANSWER_PERSON},       {CUE_PLACE, ANSWER_PLACE}, {CUE_TIME, ANSWER_TIME},
-        {CUE_NUMBER, ANSWER_NUMBER}, {CUE_PROCEDURE, ANSWER_PROCEDURE}, {CUE_LIST, ANSWER_LIST},   {CUE_YES_NO, ANSWER_YES_NO},
+        {CUE_REASON, ANSWER_REASON}, {CUE_PERSON, ANSWER_PERSON}, {CUE_PLACE, ANSWER_PLACE},
+        {CUE_TIME, ANSWER_TIME},     {CUE_NUMBER, ANSWER_NUMBER}, {CUE_PROCEDURE, ANSWER_PROCEDURE},
+        {CUE_LIST, ANSWER_LIST},     {CUE_YES_NO, ANSWER_YES_NO},
     };
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         if (sense & order[i].sense)
@@ -340,9 +343,11 @@ static void judge(const struct reading *r, struct query_analysis *out)
 
     bool says = out->kind == QUERY_UTTERANCE;
     uint32_t strong = 2 * (uint32_t)out->has_comparison + (uint32_t)out->has_aggregation * 2 +
-                      (out->n_asks > 1 && !says ? out->n_asks - 1 : 0) + (conditions > 1 && (r->sense & CUE_ASK) ? conditions - 1 : 0);
-    uint32_t weak = count_sense(r, CUE_PROCEDURE | CUE_REASON | CUE_EXPLAIN) + (uint32_t)out->has_condition * 2 +
-                    (uint32_t)says * 2 + (uint32_t)((r->sense & CUE_LIST) != 0) +
+                      (out->n_asks > 1 && !says ? out->n_asks - 1 : 0) +
+                      (conditions > 1 && (r->sense & CUE_ASK) ? conditions - 1 : 0);
+    uint32_t weak = count_sense(r, CUE_PROCEDURE | CUE_REASON | CUE_EXPLAIN) +
+                    (uint32_t)out->has_condition * 2 + (uint32_t)says * 2 +
+                    (uint32_t)((r->sense & CUE_LIST) != 0) +
                     (uint32_t)(r->cjk > LONG_CJK || r->words > LONG_WORDS);
     out->complexity = strong ? COMPLEXITY_COMPLEX : weak ? COMPLEXITY_MEDIUM : COMPLEXITY_SIMPLE;
     if (strong)
@@ -350,7 +355,10 @@ static void judge(const struct reading *r, struct query_analysis *out)
     else if (weak)
         out->confidence = weak > 2 ? 0.9F : weak > 1 ? 0.8F : 0.65F;
     else
-        out->confidence = out->kind == QUERY_KEYWORDS || (r->sense & (CUE_NUMBER | CUE_TIME | CUE_PERSON | CUE_PLACE)) ? 0.9F : 0.7F;
+        out->confidence =
+            out->kind == QUERY_KEYWORDS || (r->sense & (CUE_NUMBER | CUE_TIME | CUE_PERSON | CUE_PLACE))
+                ? 0.9F
+                : 0.7F;
 }
 
 /* Letters and digits in one name: "ds-2024-01", "v1.2.3", "p2p"; not "12km", "20th", "3600元". */

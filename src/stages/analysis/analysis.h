@@ -7,6 +7,7 @@
 
 /* Fills *out (out->terms initialised by the caller). `an` is shared and immutable. Under 100 us for a
  * question of 200 bytes. RAG_ENOMEM. Thread-safe for different `out`. */
-RAG_MUST_CHECK rag_code analysis_run(const struct analyzer *an, const struct query *q, struct query_analysis *out);
+RAG_MUST_CHECK rag_code analysis_run(const struct analyzer *an, const struct query *q,
+                                     struct query_analysis *out);
 
 #endif

@@ -1,6 +1,9 @@
 #include "stages/analysis/cues.h"
 
-#define C(text, sense) {{(text), sizeof(text) - 1}, (sense)}
+#define C(text, sense)                                                                                       \
+    {                                                                                                        \
+        {(text), sizeof(text) - 1}, (sense)                                                                  \
+    }
 
 /* clang-format off */
 enum {

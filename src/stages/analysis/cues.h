@@ -8,14 +8,14 @@
 
 /* What a cue says. Several may hold at once. */
 enum cue_sense {
-    CUE_ASK = 1 << 0,        /* makes its clause a question or a request */
-    CUE_COMPARE = 1 << 1,    /* two things side by side */
-    CUE_BEST = 1 << 2,       /* the best, the highest: a comparison only with "which" */
-    CUE_WHICH = 1 << 3,      /* which one */
-    CUE_CONDITION = 1 << 4,  /* if, provided that */
-    CUE_AGGREGATE = 1 << 5,  /* a sum, a count over several, each of several */
-    CUE_EXPLAIN = 1 << 6,    /* wants rules, meaning, advice: more than one fact */
-    CUE_PROCEDURE = 1 << 7,  /* these and the next: the type of the answer */
+    CUE_ASK = 1 << 0,       /* makes its clause a question or a request */
+    CUE_COMPARE = 1 << 1,   /* two things side by side */
+    CUE_BEST = 1 << 2,      /* the best, the highest: a comparison only with "which" */
+    CUE_WHICH = 1 << 3,     /* which one */
+    CUE_CONDITION = 1 << 4, /* if, provided that */
+    CUE_AGGREGATE = 1 << 5, /* a sum, a count over several, each of several */
+    CUE_EXPLAIN = 1 << 6,   /* wants rules, meaning, advice: more than one fact */
+    CUE_PROCEDURE = 1 << 7, /* these and the next: the type of the answer */
     CUE_REASON = 1 << 8,
     CUE_NUMBER = 1 << 9,
     CUE_TIME = 1 << 10,

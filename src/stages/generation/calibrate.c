@@ -19,8 +19,9 @@ struct model {
 
 /* tools/calibrate.py --data $DATASETS --limit 1500: training questions of cmrc2018, drcd, squad and scifact, whole and in
  * collections of 60 paragraphs; tables in docs/quality.md. */
-static const struct model answerable = {-6.278F, 5.106F, 3.173F, 0.627F}; /* the best hit: do the documents answer? */
-static const struct model relevant = {-3.042F, 0, 4.437F, 0};             /* any hit: is the chunk relevant? */
+static const struct model answerable = {-6.278F, 5.106F, 3.173F,
+                                        0.627F};              /* the best hit: do the documents answer? */
+static const struct model relevant = {-3.042F, 0, 4.437F, 0}; /* any hit: is the chunk relevant? */
 static const float UNKNOWN_SHARE = 0.5F; /* more lets more near misses through, less more far ones */
 static const float MOST_RATIO = 1.5F;
 

@@ -15,8 +15,9 @@ float calibrate_hits(const struct query_analysis *qa, struct hits *h);
 
 /* Picks sentences or table fields from the first hits, orders them, writes [n] citations. found is false when
  * confidence is below the floor. Everything in `out` lives in `a`. RAG_ENOMEM. Thread-safe. */
-RAG_MUST_CHECK rag_code extract_answer(const struct analyzer *an, const struct query *q, const struct query_analysis *qa,
-                                       const struct hits *h, float confidence, const struct profile *p,
-                                       struct arena *a, struct answer *out);
+RAG_MUST_CHECK rag_code extract_answer(const struct analyzer *an, const struct query *q,
+                                       const struct query_analysis *qa, const struct hits *h,
+                                       float confidence, const struct profile *p, struct arena *a,
+                                       struct answer *out);
 
 #endif

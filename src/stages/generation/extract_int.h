@@ -28,13 +28,13 @@ struct unit {
     uint32_t chunk; /* index into extract.chunks */
     uint32_t start, end;
     uint8_t kind;
-    bool question;              /* ends with a question mark: asks, does not answer */
-    uint32_t head_row;          /* UNIT_ROW: unit that names the columns, or NO_UNIT */
-    uint64_t own;               /* terms of the question in it */
-    uint64_t whole;             /* of own and context: not only as part of a longer word (金卡 in 白金卡) */
-    uint64_t context;           /* ... in title, headings, table head, or the question it answers */
-    uint32_t first_at, last_at; /* bytes from the first to the last match */
-    uint32_t matched;           /* bytes of matches */
+    bool question;     /* ends with a question mark: asks, does not answer */
+    uint32_t head_row; /* UNIT_ROW: unit that names the columns, or NO_UNIT */
+    uint64_t own;      /* terms of the question in it */
+    uint64_t whole;    /* of own and context: not only as part of a longer word (金卡 in 白金卡) */
+    uint64_t context;  /* ... in title, headings, table head, or the question it answers */
+    uint32_t first_at, last_at;          /* bytes from the first to the last match */
+    uint32_t matched;                    /* bytes of matches */
     uint64_t signature[SIGNATURE_WORDS]; /* bits of all its terms: how much two units repeat each other */
     float score;
 };

@@ -17,8 +17,9 @@ static bool is_named(struct str key, const char *const *names)
 /* A row of questions and answers: the field that answers, or NO_UNIT. */
 static uint32_t answer_field(const struct extract *x, const struct extract_chunk *c)
 {
-    static const char *const names[] = {"answer", "Answer", "回答", "答案", "答复", "参考回答", "标准答案", "参考话术", "话术",
-                                        "应对话术", "建议回答", "推荐话术", "reply", "Reply", "response", "Response", NULL};
+    static const char *const names[] = {
+        "answer",   "Answer",   "回答",     "答案",  "答复",  "参考回答", "标准答案", "参考话术", "话术",
+        "应对话术", "建议回答", "推荐话术", "reply", "Reply", "response", "Response", NULL};
     for (uint32_t i = 0; i < c->n_units; i++) {
         struct str key, value;
         if (extract_pair(unit_text(x, field(x, c, i)), &key, &value) && is_named(key, names) && value.len)
@@ -53,7 +54,8 @@ uint64_t extract_fields(const struct extract *x, const struct extract_chunk *c)
             naming |= (uint64_t)1 << i;
         else if (matched_in_key(x, u) && mask_weight(x, u->own) >= 0.1F)
             asked |= (uint64_t)1 << i;
-        else if (x->qa->answer_type == ANSWER_NUMBER && extract_answers_type(ANSWER_NUMBER, u, unit_text(x, u)))
+        else if (x->qa->answer_type == ANSWER_NUMBER &&
+                 extract_answers_type(ANSWER_NUMBER, u, unit_text(x, u)))
             typed |= (uint64_t)1 << i;
     }
     if (asked)

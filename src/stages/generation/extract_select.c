@@ -13,9 +13,10 @@ static const float RANK_SHARE = 0.50F;    /* of the worth that comes with the ra
 static const float TYPE_BONUS = 0.10F;
 static const float CLOSE_BONUS = 0.08F;
 static const float QUESTION_MALUS = 0.35F; /* factor taken off a unit that only asks */
-static const float FORBIDDEN_MALUS = 0.5F; /* under a heading like "Never say", when the question asks what to say */
-static const float REPEAT_MALUS = 0.50F;   /* of a term that has been said */
-static const float TOO_ALIKE = 0.70F;      /* share of common signature bits: the same thing again */
+static const float FORBIDDEN_MALUS =
+    0.5F; /* under a heading like "Never say", when the question asks what to say */
+static const float REPEAT_MALUS = 0.50F; /* of a term that has been said */
+static const float TOO_ALIKE = 0.70F;    /* share of common signature bits: the same thing again */
 /* Least worth of a further unit against the first, by complexity. */
 static const float WORTH_SAYING[3] = {0.55F, 0.45F, 0.35F};
 
@@ -51,21 +52,27 @@ static bool has_name(struct str s)
 
 bool extract_answers_type(enum answer_type t, const struct unit *u, struct str s)
 {
-    static const char *const number_zh[] = {"百", "千", "万", "两", "三", "四", "五", "六", "七", "八", "九", "十", "一个",
-                                            "一次", "免费", "one ", "two ", "three ", "four ", "five ", "six ", "seven ",
-                                            "hundred", "thousand", "million", "billion", "free", NULL};
-    static const char *const time[] = {"年", "月", "日", "天", "周", "小时", "分钟", "期间", "时候", "世纪", "day", "week",
-                                       "month", "year", "hour", "minute", "century", "Monday", "January", "February",
-                                       "March", "April", "May ", "June", "July", "August", "September", "October",
-                                       "November", "December", NULL};
-    static const char *const reason[] = {"因为", "由于", "所以", "因此", "原因", "为了", "導致", "导致", "because", "Because",
-                                         "due to", "since ", "so that", "in order to", "reason", "caus", NULL};
-    static const char *const procedure[] = {"先", "再", "然后", "步", "打开", "点击", "选择", "进入", "致电", "提交", "登录",
-                                            "first", "First", "then", "Then", "open ", "Open ", "choose", "select", "call ",
-                                            "submit", "click", "Go to", "step", NULL};
-    static const char *const yes_no[] = {"可以", "不", "能", "无需", "免", "没有", "必须", "需要", "只", "can", "not", "No",
-                                         "Yes", "no ", "must", "only", "free", "may ", NULL};
-    static const char *const place[] = {"省", "市", "县", "区", "国", "州", "镇", "村", "山", "河", "路", "位于", "在", NULL};
+    static const char *const number_zh[] = {
+        "百",   "千",     "万",      "两",       "三",      "四",      "五",   "六",     "七",    "八",
+        "九",   "十",     "一个",    "一次",     "免费",    "one ",    "two ", "three ", "four ", "five ",
+        "six ", "seven ", "hundred", "thousand", "million", "billion", "free", NULL};
+    static const char *const time[] = {
+        "年",      "月",     "日",        "天",       "周",       "小时",     "分钟", "期间",
+        "时候",    "世纪",   "day",       "week",     "month",    "year",     "hour", "minute",
+        "century", "Monday", "January",   "February", "March",    "April",    "May ", "June",
+        "July",    "August", "September", "October",  "November", "December", NULL};
+    static const char *const reason[] = {"因为",    "由于",        "所以",    "因此",    "原因",   "为了",
+                                         "導致",    "导致",        "because", "Because", "due to", "since ",
+                                         "so that", "in order to", "reason",  "caus",    NULL};
+    static const char *const procedure[] = {"先",    "再",    "然后",  "步",     "打开",   "点击",  "选择",
+                                            "进入",  "致电",  "提交",  "登录",   "first",  "First", "then",
+                                            "Then",  "open ", "Open ", "choose", "select", "call ", "submit",
+                                            "click", "Go to", "step",  NULL};
+    static const char *const yes_no[] = {"可以", "不",   "能",   "无需", "免", "没有", "必须",
+                                         "需要", "只",   "can",  "not",  "No", "Yes",  "no ",
+                                         "must", "only", "free", "may ", NULL};
+    static const char *const place[] = {"省", "市", "县", "区", "国",   "州", "镇",
+                                        "村", "山", "河", "路", "位于", "在", NULL};
     switch (t) {
     case ANSWER_NUMBER: return has_digit(s) || has_any(s, number_zh);
     case ANSWER_TIME: return has_digit(s) || has_any(s, time);
@@ -74,7 +81,8 @@ bool extract_answers_type(enum answer_type t, const struct unit *u, struct str s
     case ANSWER_PROCEDURE: return u->kind == UNIT_ITEM || has_any(s, procedure);
     case ANSWER_REASON: return has_any(s, reason);
     case ANSWER_YES_NO: return has_any(s, yes_no);
-    case ANSWER_LIST: return u->kind != UNIT_SENTENCE || memmem(s.ptr, s.len, "、", 3) || memmem(s.ptr, s.len, ", ", 2);
+    case ANSWER_LIST:
+        return u->kind != UNIT_SENTENCE || memmem(s.ptr, s.len, "、", 3) || memmem(s.ptr, s.len, ", ", 2);
     case ANSWER_ANY: break;
     }
     return false;
@@ -90,8 +98,8 @@ static float covered(const struct extract *x, const struct unit *u)
 /* A list of what not to say or do holds a customer's words, and is not how to answer them. */
 static bool forbids(const struct extract_chunk *c)
 {
-    static const char *const starts[] = {"不要", "不得", "不能", "禁", "避免", "切忌", "Never", "never", "Do not", "Don't",
-                                         "Avoid", "Not to", NULL};
+    static const char *const starts[] = {"不要",  "不得",   "不能",  "禁",    "避免",   "切忌", "Never",
+                                         "never", "Do not", "Don't", "Avoid", "Not to", NULL};
     struct str last = c->view.title;
     for (struct str path = c->view.heading_path; path.len;)
         last = path_next(&path);
@@ -146,7 +154,8 @@ static bool repeats(const struct extract *x, const struct unit *u)
 {
     for (uint32_t i = 0; i < x->n_chosen; i++) {
         const struct unit *v = &x->units[x->chosen[i]];
-        float limit = u->kind == v->kind && u->kind != UNIT_SENTENCE && u->chunk == v->chunk ? 1.01F : TOO_ALIKE;
+        float limit =
+            u->kind == v->kind && u->kind != UNIT_SENTENCE && u->chunk == v->chunk ? 1.01F : TOO_ALIKE;
         if (v == u || alike(u, v) >= limit)
             return true;
     }
@@ -177,7 +186,8 @@ static void answer_follows(struct extract *x)
 {
     for (uint32_t i = 0; i + 1 < x->n_units; i++) {
         struct unit *u = &x->units[i], *v = u + 1;
-        if (u->question && v->chunk == u->chunk && !v->question && v->score > 0 && v->score < 0.95F * u->score / (1 - QUESTION_MALUS))
+        if (u->question && v->chunk == u->chunk && !v->question && v->score > 0 &&
+            v->score < 0.95F * u->score / (1 - QUESTION_MALUS))
             v->score = 0.95F * u->score / (1 - QUESTION_MALUS);
     }
 }

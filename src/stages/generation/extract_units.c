@@ -7,7 +7,8 @@
 #include "text/utf8.h"
 
 enum {
-    BYTES_A_CANDIDATE = 400, /* of chunk text looked at; 15 candidates: 6 KB, about 250 us at the analyser's 25 MB/s */
+    BYTES_A_CANDIDATE =
+        400, /* of chunk text looked at; 15 candidates: 6 KB, about 250 us at the analyser's 25 MB/s */
     CHUNKS_AT_LEAST = 3,
     UNITS_A_CHUNK = 256, /* a longer chunk is read up to here */
     FILTER_BITS = 4096,
@@ -30,7 +31,8 @@ static bool carries_meaning(const struct query_analysis *qa, struct str t)
 {
     for (uint32_t i = 0; i < qa->terms.n; i++) {
         const struct term *w = &qa->terms.items[i];
-        if ((w->kind == TERM_WORD || w->kind == TERM_WHOLE) && w->weight >= 0.9F && str_eq(term_text(&qa->terms, i), t))
+        if ((w->kind == TERM_WORD || w->kind == TERM_WHOLE) && w->weight >= 0.9F &&
+            str_eq(term_text(&qa->terms, i), t))
             return true;
     }
     return false;
@@ -57,7 +59,8 @@ static rag_code gather_terms(struct extract *x)
         } else {
             x->n_terms++;
         }
-        x->terms[at] = (struct qterm){.text = t->text, .weight = t->impact, .key = carries_meaning(x->qa, t->text)};
+        x->terms[at] =
+            (struct qterm){.text = t->text, .weight = t->impact, .key = carries_meaning(x->qa, t->text)};
     }
     for (uint32_t i = 0; i < x->n_terms; i++) {
         sum += x->terms[i].weight;
@@ -163,7 +166,8 @@ uint32_t extract_parts(struct str line, struct str *out, uint32_t most)
 
 static bool ends_as_question(struct str s)
 {
-    static const struct str marks[] = {STR_LIT("?"), STR_LIT("？"), STR_LIT("?\""), STR_LIT("？”"), STR_LIT("？」")};
+    static const struct str marks[] = {STR_LIT("?"), STR_LIT("？"), STR_LIT("?\""), STR_LIT("？”"),
+                                       STR_LIT("？」")};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (s.len >= marks[i].len && memcmp(s.ptr + s.len - marks[i].len, marks[i].ptr, marks[i].len) == 0)
             return true;
@@ -172,7 +176,8 @@ static bool ends_as_question(struct str s)
 
 static bool is_item(struct str s)
 {
-    static const struct str marks[] = {STR_LIT("- "), STR_LIT("* "), STR_LIT("+ "), STR_LIT("• "), STR_LIT("· ")};
+    static const struct str marks[] = {STR_LIT("- "), STR_LIT("* "), STR_LIT("+ "), STR_LIT("• "),
+                                       STR_LIT("· ")};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (s.len > marks[i].len && memcmp(s.ptr, marks[i].ptr, marks[i].len) == 0)
             return true;
@@ -228,7 +233,9 @@ static struct unit trimmed(const struct extract_chunk *c, uint32_t chunk, size_t
     return (struct unit){.chunk = chunk,
                          .start = start,
                          .end = start + (uint32_t)s.len,
-                         .kind = heading ? UNIT_HEADING : is_item(s) ? UNIT_ITEM : UNIT_SENTENCE,
+                         .kind = heading      ? UNIT_HEADING
+                                 : is_item(s) ? UNIT_ITEM
+                                              : UNIT_SENTENCE,
                          .question = ends_as_question(s),
                          .head_row = NO_UNIT};
 }
@@ -262,7 +269,8 @@ static rag_code cut_prose(struct extract *x, uint32_t chunk, size_t from, size_t
     while (from < to) {
         struct str line = line_at(str_make(c->text.ptr, to), from);
         bool row = extract_parts(line, parts, MAX_PARTS) > 0;
-        size_t n = row ? line.len + (from + line.len < to) : sentence_len(str_make(c->text.ptr + from, to - from));
+        size_t n =
+            row ? line.len + (from + line.len < to) : sentence_len(str_make(c->text.ptr + from, to - from));
         struct unit u = trimmed(c, chunk, from, from + n);
         u.kind = row ? UNIT_ROW : u.kind;
         rag_code rc = u.end > u.start ? add_unit(x, u) : RAG_OK;
@@ -320,7 +328,8 @@ static void mark_term(struct unit *u, const struct term *t, uint32_t key, uint64
     }
 }
 
-static rag_code mark_units(struct extract *x, struct extract_chunk *c, const struct term_filter *f, struct term_list *l)
+static rag_code mark_units(struct extract *x, struct extract_chunk *c, const struct term_filter *f,
+                           struct term_list *l)
 {
     rag_code rc = analyzer_run(x->an, c->text, ANALYZE_DOCUMENT, l);
     struct unit *u = x->units + c->first_unit, *end = u + c->n_units;
@@ -337,7 +346,8 @@ static rag_code mark_units(struct extract *x, struct extract_chunk *c, const str
     return rc;
 }
 
-static rag_code mark_heading(struct extract *x, struct extract_chunk *c, const struct term_filter *f, struct term_list *l)
+static rag_code mark_heading(struct extract *x, struct extract_chunk *c, const struct term_filter *f,
+                             struct term_list *l)
 {
     struct str part = c->view.title, path = c->view.heading_path;
     rag_code rc = RAG_OK;
@@ -426,7 +436,8 @@ rag_code extract_gather(struct extract *x, uint32_t candidates)
         const struct segment *s = x->h->list->e[hit->ref.entry].segment;
         struct extract_chunk *c = &x->chunks[x->n_chunks];
         c->rank = best > 0 ? hit->bm25 / best : 1;
-        if (x->n_chunks >= CHUNKS_AT_LEAST && (bytes >= (size_t)candidates * BYTES_A_CANDIDATE || c->rank < RANK_AT_LEAST))
+        if (x->n_chunks >= CHUNKS_AT_LEAST &&
+            (bytes >= (size_t)candidates * BYTES_A_CANDIDATE || c->rank < RANK_AT_LEAST))
             continue;
         c->hit = i;
         segment_chunk(s, hit->ref.chunk, &c->view);

@@ -195,7 +195,8 @@ static struct str without_marker(struct str s)
 /* The comma, semicolon or colon after which it went on where it was taken from. */
 static void trim_end(struct buf *b)
 {
-    static const struct str marks[] = {STR_LIT("；"), STR_LIT("，"), STR_LIT("："), STR_LIT("、"), STR_LIT(";"), STR_LIT(","), STR_LIT(":")};
+    static const struct str marks[] = {STR_LIT("；"), STR_LIT("，"), STR_LIT("："), STR_LIT("、"),
+                                       STR_LIT(";"),  STR_LIT(","),  STR_LIT(":")};
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
         if (b->len < marks[i].len || memcmp(b->ptr + b->len - marks[i].len, marks[i].ptr, marks[i].len) != 0)
             continue;
@@ -233,10 +234,12 @@ static rag_code cut_pieces(struct str t, struct arena *a, struct answer *out)
         uint32_t cp = utf8_next(t, &i);
         chars++;
         mark = cp == '[' || (mark && cp != ']');
-        bool word = cp == ' ' || cp == '\n' || cp == ']' || (cp >= 0x3000 && cp <= 0x3011) || cp == 0xFF0C || cp == 0xFF1B;
+        bool word = cp == ' ' || cp == '\n' || cp == ']' || (cp >= 0x3000 && cp <= 0x3011) || cp == 0xFF0C ||
+                    cp == 0xFF1B;
         if (mark || i == t.len || !(word || (chars >= PIECE_CHARS && utf8_is_cjk(cp))))
             continue;
-        if (t.ptr[i] == '[' || (cp != '\n' && t.ptr[i] == '\n')) /* the mark and the line end stay with the words */
+        if (t.ptr[i] == '[' ||
+            (cp != '\n' && t.ptr[i] == '\n')) /* the mark and the line end stay with the words */
             continue;
         out->pieces[n++] = (uint32_t)i;
         chars = 0;

@@ -11,7 +11,8 @@
 /* Fills out->items (score not yet: calibrate_hits) from the pinned out->list, at most `limit`, best first.
  * With empty query text: documents by filter, one chunk each, unscored.
  * RAG_ETIMEOUT: deadline passed, out holds what was found. RAG_ENOMEM. Thread-safe. */
-RAG_MUST_CHECK rag_code retrieval_run(const struct query *q, const struct query_analysis *qa, const struct profile *p,
-                                      uint32_t limit, int64_t deadline_ns, struct arena *a, struct hits *out);
+RAG_MUST_CHECK rag_code retrieval_run(const struct query *q, const struct query_analysis *qa,
+                                      const struct profile *p, uint32_t limit, int64_t deadline_ns,
+                                      struct arena *a, struct hits *out);
 
 #endif
