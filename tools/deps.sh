@@ -5,7 +5,7 @@ set -eu
 
 build="gcc make pkg-config libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libyaml-dev libsqlite3-dev libicu-dev
 libxml2-dev libarchive-dev libssl-dev libxxhash-dev libstemmer-dev python3 python3-jieba"
-test="libcmocka-dev python3-pytest clang python3-venv chromium chromium-driver"
+test="libcmocka-dev python3-pytest clang libclang-rt-dev python3-venv chromium chromium-driver"
 
 want=
 for set in "${@:-build}"; do
