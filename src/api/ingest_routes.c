@@ -113,7 +113,7 @@ static rag_code extract_one(struct request *rq, struct document_in *d, struct te
         return rag_err_param(&d->err, RAG_EUNSUPPORTED, "file",
                              "%s: not a file type that is taken; see the field format", name);
     }
-    struct extract_limits lim = extract_default_limits;
+    struct extract_limits lim = api->opt.extract_limits ? *api->opt.extract_limits : extract_default_limits;
     if (lim.max_input_bytes > api->opt.max_body_bytes)
         lim.max_input_bytes = api->opt.max_body_bytes;
     if (f == FORMAT_TEXT)

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "extract/extract.h"
 #include "obs/metrics.h"
 #include "pipeline/ask.h"
 
@@ -41,8 +42,10 @@ struct api_options {
     uint64_t max_body_bytes;         /* [64 MiB] documents */
     uint64_t max_query_bytes;        /* [256 KiB] every other body */
     const char *self_exe; /* this program, for extraction in a child; NULL: only plain text is taken */
-    const char *version;  /* ["unknown"] for /v1/info */
-    const char *profile;  /* ["balanced"] */
+    const struct extract_limits
+        *extract_limits; /* [extract_default_limits] of one document; never past max_body_bytes */
+    const char *version; /* ["unknown"] for /v1/info */
+    const char *profile; /* ["balanced"] */
     void (*config_json)(void *ctx,
                         struct buf *out); /* the effective configuration, one JSON value; NULL: {} */
     void *config_ctx;

@@ -137,9 +137,13 @@ int cli_house_open(const char *command, const struct cli_common *common, bool mu
         return status;
     }
     struct rag_err err = {0};
-    rag_code rc = data_lock_take(h->cfg.data, &h->lock, &h->holder, &err);
+    rag_code rc = open_check_data(&h->cfg, &err);
+    if (!rc)
+        rc = data_lock_take(h->cfg.data, &h->lock, &h->holder, &err);
     for (int i = 0; rc == RAG_ECONFLICT && !h->holder.address[0] && i < 50; i++) {
-        usleep(100000); /* a server about to listen has no address yet; a short command is soon gone */
+        /* A server about to listen has no address yet; a short command is soon gone. flock has no wait with a limit,
+         * and nobody signals another process's LOCK, so it is looked at ten times a second, for 5 s. */
+        usleep(100000);
         rc = data_lock_take(h->cfg.data, &h->lock, &h->holder, &err);
     }
     if (rc == RAG_ECONFLICT && h->holder.address[0]) {

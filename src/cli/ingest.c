@@ -2,63 +2,28 @@
  * extracts files and hands them on in batches, to the writer of the folder or as requests to the server that holds
  * it. A batch is as large as what is waiting, so that one commit pays for many files and a slow pipe is not held up. */
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "api/request_json.h"
-#include "cli/cli.h"
+#include "cli/ingest_int.h"
 #include "cli/walk.h"
 #include "daemon/open.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 #include "text/utf8.h"
-#include "wire/json_in.h"
 #include "wire/json_out.h"
 
-enum {
-    QUEUE_ITEMS = 512,
-    QUEUE_BYTES = 32 << 20,
-    BATCH_ITEMS = 256,
-    BATCH_BYTES = 4 << 20,
-    MAX_LINE = 64 << 20,
-    SEND_TIMEOUT_MS = 600000,
-    MAX_INGEST_WORKERS = 8,
-    REMOTE_WORKERS = 4
-};
-
-struct item {
-    const char *path;      /* of a file: the walk's; of a line: the item's own */
-    const char *real_path; /* NULL: a line */
-    char *line;
-    size_t line_len;
-};
+enum { QUEUE_BYTES = 32 << 20, REMOTE_WORKERS = 4 };
 
 struct failure {
     const char *path, *reason;
 };
 
-struct ingest {
-    struct cli_house *house;
-    const char *collection, *self_exe;
-    struct extract_limits limits;
-
-    pthread_mutex_t mu; /* guards all below */
-    pthread_cond_t more, room;
-    struct item queue[QUEUE_ITEMS];
-    uint32_t at, n;
-    size_t bytes;
-    bool closed;
-
-    uint64_t total, done, added, updated, unchanged, failed, chunks;
-    struct arena arena;
-    struct buf failures; /* struct failure[] */
-};
-
 /* ---- results ------------------------------------------------------------------------------------------- */
-static void failed(struct ingest *in, const char *path, const char *reason)
+void ingest_failed(struct ingest *in, const char *path, const char *reason)
 {
     pthread_mutex_lock(&in->mu);
     in->failed++;
@@ -70,7 +35,7 @@ static void failed(struct ingest *in, const char *path, const char *reason)
     pthread_mutex_unlock(&in->mu);
 }
 
-static void succeeded(struct ingest *in, enum store_put_result put, uint64_t chunks)
+void ingest_succeeded(struct ingest *in, enum store_put_result put, uint64_t chunks)
 {
     pthread_mutex_lock(&in->mu);
     in->done++;
@@ -130,79 +95,37 @@ static void item_clear(struct item *item)
     mem_free(MEM_MISC, (char *)(uintptr_t)item->path);
 }
 
-/* For a worker that cannot start: its share must not be lost silently. */
-static void fail_all(struct ingest *in)
+void ingest_fail_all(struct ingest *in)
 {
     struct item item;
     while (queue_take(in, true, &item) > 0) {
-        failed(in, item.path, "out of memory");
+        ingest_failed(in, item.path, "out of memory");
         item_clear(&item);
     }
 }
 
-/* ---- into the folder ----------------------------------------------------------------------------------- */
-struct batch {
-    struct arena arena; /* strings of docs */
-    struct doc_input docs[BATCH_ITEMS];
-    struct doc_result results[BATCH_ITEMS];
-    const char *paths[BATCH_ITEMS];
-    uint32_t n;
-    size_t bytes;
-};
-
-static void batch_apply(struct ingest *in, struct batch *b)
+void ingest_batches(struct ingest *in, struct batch_fill *fill, void *worker,
+                    void (*add)(void *worker, const struct item *item), void (*flush)(void *worker))
 {
-    if (b->n == 0)
-        return;
-    struct job job = {.kind = JOB_PUT,
-                      .collection = str_of(in->collection),
-                      .docs = b->docs,
-                      .results = b->results,
-                      .n = b->n};
-    rag_code rc;
-    while ((rc = knowledge_apply(in->house->knowledge, &job)) == RAG_EBUSY)
-        usleep(10000);
-    for (uint32_t i = 0; i < b->n; i++) {
-        const struct doc_result *r = &b->results[i];
-        const struct rag_err *e = rc ? &job.err : &r->err;
-        rag_code code = rc ? rc : r->code;
-        if (code)
-            failed(in, b->paths[i], e->msg[0] ? e->msg : rag_code_name(code));
-        else
-            succeeded(in, r->put, r->n_chunks);
-        text_doc_clear(&b->docs[i].doc);
+    struct item item;
+    for (int got; (got = queue_take(in, fill->n == 0, &item)) >= 0 || fill->n;) {
+        if (got > 0) {
+            add(worker, &item);
+            item_clear(&item);
+        }
+        if (fill->n && (got <= 0 || fill->n == BATCH_ITEMS || fill->bytes >= BATCH_BYTES))
+            flush(worker);
     }
-    arena_reset(&b->arena);
-    b->n = 0;
-    b->bytes = 0;
 }
 
-static struct str copy(struct arena *a, struct str s)
-{
-    return str_make(arena_strndup(a, s.len ? s.ptr : "", s.len), s.len);
-}
-
-/* The next free slot, its strings empty. The caller counts it by ++b->n once it is good. */
-static struct doc_input *batch_slot(struct batch *b, const char *path)
-{
-    struct doc_input *d = &b->docs[b->n];
-    *d = (struct doc_input){0};
-    b->results[b->n] = (struct doc_result){0};
-    b->paths[b->n] = copy(&b->arena, str_of(path)).ptr;
-    if (!b->paths[b->n])
-        b->paths[b->n] = "?";
-    text_doc_init(&d->doc);
-    return d;
-}
-
-static const char *base_name(const char *path)
+/* ---- a file -------------------------------------------------------------------------------------------- */
+const char *ingest_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-/* The path as valid UTF-8: bad bytes become U+FFFD. */
-static void add_readable(struct buf *out, const char *path)
+void ingest_add_readable(struct buf *out, const char *path)
 {
     struct str s = str_of(path);
     for (size_t i = 0; i < s.len;) {
@@ -211,301 +134,39 @@ static void add_readable(struct buf *out, const char *path)
     }
 }
 
-/* Plain text is not parsed, so it needs no child; the server does the same. */
-static rag_code extract(struct ingest *in, enum extract_format f, struct str bytes, const char *name,
-                        struct text_doc *out, struct rag_err *err)
+const char *ingest_reason(rag_code rc, const struct rag_err *err)
 {
-    return f == FORMAT_TEXT ? extract_bytes(f, bytes, name, &in->limits, out, err)
-                            : extract_in_child(in->self_exe, f, bytes, name, &in->limits, out, err);
+    return err->msg[0] ? err->msg : rag_code_name(rc);
 }
 
-static void file_into_batch(struct ingest *in, const struct item *item, struct batch *b)
+rag_code ingest_file_read(const struct ingest *in, const struct item *item, struct ingest_file *out,
+                          struct rag_err *err)
 {
-    struct buf bytes, id, source;
-    struct rag_err err = {0};
-    buf_init(&bytes, MEM_EXTRACT);
-    buf_init(&id, MEM_MISC);
-    buf_init(&source, MEM_MISC);
-    struct doc_input *d = batch_slot(b, item->path);
-    cli_document_id(&id, item->real_path);
-    add_readable(&source, item->real_path);
-    rag_code rc = file_read_all(item->real_path, in->limits.max_input_bytes, &bytes, &err);
-    if (!rc)
-        rc =
-            extract(in, extract_format_of(item->path), buf_str(&bytes), base_name(item->path), &d->doc, &err);
-    d->id = copy(&b->arena, buf_str(&id));
-    d->source = copy(&b->arena, buf_str(&source));
-    if (!rc && (!d->id.ptr || !d->source.ptr || buf_failed(&id) || buf_failed(&source)))
-        rc = RAG_ENOMEM;
-    if (rc) {
-        failed(in, item->path, err.msg[0] ? err.msg : rag_code_name(rc));
-        text_doc_clear(&d->doc);
-    } else {
-        b->bytes += d->doc.text.len;
-        b->n++;
-    }
-    buf_clear(&source);
-    buf_clear(&id);
-    buf_clear(&bytes);
+    buf_init(&out->bytes, MEM_EXTRACT);
+    buf_init(&out->id, MEM_MISC);
+    buf_init(&out->source, MEM_MISC);
+    cli_document_id(&out->id, item->real_path);
+    ingest_add_readable(&out->source, item->real_path);
+    rag_code rc = file_read_all(item->real_path, in->limits.max_input_bytes, &out->bytes, err);
+    return !rc && (buf_failed(&out->id) || buf_failed(&out->source)) ? RAG_ENOMEM : rc;
 }
 
-/* A line as POST .../documents takes it, checked by the same code. Strings live in `a`. */
-static rag_code line_to_doc(struct ingest *in, struct str line, struct arena *a, struct doc_input *d,
-                            struct rag_err *err)
+void ingest_file_clear(struct ingest_file *f)
 {
-    struct document_in *doc = NULL;
-    uint32_t n;
-    bool batch;
-    rag_code rc = documents_from_json(line, MAX_LINE, a, &doc, &n, &batch, err);
-    if (rc)
-        return rc;
-    if (batch)
-        return rag_err_set(err, RAG_EINVAL, "one document a line, not {\"documents\": [...]}");
-    if (doc->code) {
-        *err = doc->err;
-        return doc->code;
-    }
-    enum extract_format f = doc->format.len ? extract_format_by_name(doc->format) : FORMAT_TEXT;
-    if (f == FORMAT_UNKNOWN)
-        return rag_err_param(err, RAG_EUNSUPPORTED, "format", "unknown format %.*s", (int)doc->format.len,
-                             doc->format.ptr);
-    d->id = doc->id;
-    d->title = doc->title;
-    d->source = doc->source;
-    d->metadata_json = doc->metadata_json;
-    return extract(in, f, doc->text, "", &d->doc, err);
+    buf_clear(&f->source);
+    buf_clear(&f->id);
+    buf_clear(&f->bytes);
 }
 
-static void line_into_batch(struct ingest *in, const struct item *item, struct batch *b)
-{
-    struct rag_err err = {0};
-    struct doc_input *d = batch_slot(b, item->path);
-    rag_code rc = line_to_doc(in, str_make(item->line, item->line_len), &b->arena, d, &err);
-    if (rc) {
-        failed(in, item->path, err.msg[0] ? err.msg : rag_code_name(rc));
-        text_doc_clear(&d->doc);
-    } else {
-        b->bytes += d->doc.text.len;
-        b->n++;
-    }
-}
-
-static void work_local(struct ingest *in)
-{
-    struct batch *b = mem_zalloc(MEM_MISC, sizeof *b);
-    struct item item;
-    if (!b) {
-        fail_all(in);
-        return;
-    }
-    for (int got; (got = queue_take(in, b->n == 0, &item)) >= 0 || b->n;) {
-        if (got > 0) {
-            if (item.real_path)
-                file_into_batch(in, &item, b);
-            else
-                line_into_batch(in, &item, b);
-            item_clear(&item);
-        }
-        if (got <= 0 || b->n == BATCH_ITEMS || b->bytes >= BATCH_BYTES)
-            batch_apply(in, b);
-    }
-    arena_clear(&b->arena);
-    mem_free(MEM_MISC, b);
-}
-
-/* ---- to the server ------------------------------------------------------------------------------------- */
-struct remote {
-    struct ingest *in;
-    struct http_client *client;
-    struct http_reply reply;
-    char url[128];
-    struct buf body;             /* {"documents":[line,line */
-    char paths[BATCH_ITEMS][32]; /* of the lines */
-    uint32_t n;
-};
-
-/* One document's result: {"status", "chunks"} or {"status":"failed","error"}. */
-static void take_result(struct ingest *in, const char *path, const json_t *o, const char *otherwise)
-{
-    const char *status = json_string_value(json_object_get(o, "status"));
-    const char *why = json_string_value(json_object_get(json_object_get(o, "error"), "message"));
-    uint64_t chunks = (uint64_t)json_integer_value(json_object_get(o, "chunks"));
-    if (status && strcmp(status, "added") == 0)
-        succeeded(in, STORE_ADDED, chunks);
-    else if (status && strcmp(status, "updated") == 0)
-        succeeded(in, STORE_UPDATED, chunks);
-    else if (status && strcmp(status, "unchanged") == 0)
-        succeeded(in, STORE_UNCHANGED, chunks);
-    else
-        failed(in, path, why ? why : otherwise);
-}
-
-/* Sends until the answer is not 503: the server is at its limit and says so, and nothing is lost by asking again. */
-static rag_code send_patiently(struct remote *r, const struct http_part *parts, uint32_t n_parts,
-                               struct rag_err *err)
-{
-    rag_code rc;
-    for (unsigned tries = 0;; tries++) {
-        if (tries)
-            usleep(200000U * tries);
-        rc = parts ? http_client_upload(r->client, r->url, parts, n_parts, SEND_TIMEOUT_MS, &r->reply, err)
-                   : http_client_send(r->client, "POST", r->url, "application/json", buf_str(&r->body),
-                                      SEND_TIMEOUT_MS, &r->reply, err);
-        if (rc || r->reply.status != 503 || tries == 9)
-            return rc;
-    }
-}
-
-static void reason_of(const struct remote *r, rag_code rc, const struct rag_err *err, char *why, size_t size)
-{
-    if (rc)
-        snprintf(why, size, "%s", err->msg[0] ? err->msg : rag_code_name(rc));
-    else
-        cli_reply_message(&r->reply, why, size);
-}
-
-static void send_lines(struct remote *r)
-{
-    if (r->n == 0)
-        return;
-    struct rag_err err = {0};
-    char why[512];
-    buf_addz(&r->body, "]}");
-    rag_code rc = buf_failed(&r->body) ? RAG_ENOMEM : send_patiently(r, NULL, 0, &err);
-    reason_of(r, rc, &err, why, sizeof why);
-    json_t *o =
-        !rc && r->reply.status == 200 ? json_loadb(r->reply.body.ptr, r->reply.body.len, 0, NULL) : NULL;
-    const json_t *results = json_object_get(o, "results");
-    for (uint32_t i = 0; i < r->n; i++)
-        take_result(r->in, r->paths[i], json_array_get(results, i), why);
-    json_decref(o);
-    r->n = 0;
-    buf_clear(&r->body);
-}
-
-/* Only whole JSON goes into a batch, so that a bad line is its own failure. */
-static void add_line(struct remote *r, const struct item *item)
-{
-    struct rag_err err = {0};
-    json_t *o = NULL;
-    rag_code rc = json_in_parse(str_make(item->line, item->line_len), MAX_LINE, &o, &err);
-    json_decref(o);
-    if (rc) {
-        failed(r->in, item->path, err.msg[0] ? err.msg : rag_code_name(rc));
-        return;
-    }
-    buf_addz(&r->body, r->n ? "," : "{\"documents\":[");
-    buf_add(&r->body, item->line, item->line_len);
-    snprintf(r->paths[r->n++], sizeof r->paths[0], "%s", item->path);
-}
-
-static void send_file(struct remote *r, const struct item *item)
-{
-    struct buf bytes, id, source, name;
-    struct rag_err err = {0};
-    char why[512];
-    buf_init(&bytes, MEM_EXTRACT);
-    buf_init(&id, MEM_MISC);
-    buf_init(&source, MEM_MISC);
-    buf_init(&name, MEM_MISC);
-    cli_document_id(&id, item->real_path);
-    add_readable(&source, item->real_path);
-    add_readable(&name, base_name(item->path));
-    buf_addc(&name, 0);
-    rag_code rc = file_read_all(item->real_path, r->in->limits.max_input_bytes, &bytes, &err);
-    if (!rc && (buf_failed(&id) || buf_failed(&source) || buf_failed(&name)))
-        rc = RAG_ENOMEM;
-    struct http_part parts[] = {
-        {"id", NULL, buf_str(&id)}, {"source", NULL, buf_str(&source)}, {"file", name.ptr, buf_str(&bytes)}};
-    if (!rc)
-        rc = send_patiently(r, parts, 3, &err);
-    reason_of(r, rc, &err, why, sizeof why);
-    bool ok = !rc && (r->reply.status == 200 || r->reply.status == 201);
-    json_t *o = ok ? json_loadb(r->reply.body.ptr, r->reply.body.len, 0, NULL) : NULL;
-    take_result(r->in, item->path, o, why);
-    json_decref(o);
-    buf_clear(&name);
-    buf_clear(&source);
-    buf_clear(&id);
-    buf_clear(&bytes);
-}
-
-static void work_remote(struct ingest *in)
-{
-    struct remote r = {.in = in};
-    struct item item;
-    http_reply_init(&r.reply);
-    buf_init(&r.body, MEM_MISC);
-    snprintf(r.url, sizeof r.url, "/v1/collections/%s/documents", in->collection);
-    if (http_client_new(in->house->holder.address, in->house->holder.token, &r.client)) {
-        fail_all(in);
-        return;
-    }
-    for (int got; (got = queue_take(in, r.n == 0, &item)) >= 0 || r.n;) {
-        if (got > 0) {
-            if (item.real_path)
-                send_file(&r, &item);
-            else
-                add_line(&r, &item);
-            item_clear(&item);
-        }
-        if (got <= 0 || r.n == BATCH_ITEMS || r.body.len >= BATCH_BYTES)
-            send_lines(&r);
-    }
-    http_reply_clear(&r.reply);
-    buf_clear(&r.body);
-    http_client_free(r.client);
-}
-
+/* ---- running ------------------------------------------------------------------------------------------- */
 static void *worker(void *ctx)
 {
     struct ingest *in = ctx;
     if (in->house->remote)
-        work_remote(in);
+        ingest_remote_work(in);
     else
-        work_local(in);
+        ingest_local_work(in);
     return NULL;
-}
-
-/* ---- the collection ------------------------------------------------------------------------------------ */
-static int create_remote(struct ingest *in)
-{
-    struct http_client *c = NULL;
-    struct http_reply reply;
-    struct rag_err err = {0};
-    char url[128], why[512];
-    http_reply_init(&reply);
-    snprintf(url, sizeof url, "/v1/collections/%s", in->collection);
-    rag_code rc = http_client_new(in->house->holder.address, in->house->holder.token, &c);
-    if (!rc)
-        rc = http_client_send(c, "GET", url, NULL, str_make(NULL, 0), SEND_TIMEOUT_MS, &reply, &err);
-    if (!rc && reply.status == 404)
-        rc =
-            http_client_send(c, "PUT", url, "application/json", STR_LIT("{}"), SEND_TIMEOUT_MS, &reply, &err);
-    int status = -1;
-    if (rc) {
-        status = cli_fail(EXIT_FAIL, "ingest: %s: is the server still up?",
-                          err.msg[0] ? err.msg : rag_code_name(rc));
-    } else if (reply.status >= 300) {
-        cli_reply_message(&reply, why, sizeof why);
-        status = cli_fail(EXIT_FAIL, "ingest: collection %s: %s", in->collection, why);
-    }
-    http_client_free(c);
-    http_reply_clear(&reply);
-    return status;
-}
-
-static int create_local(struct ingest *in)
-{
-    if (knowledge_collection_id(in->house->knowledge, str_of(in->collection)))
-        return -1;
-    struct job job = {
-        .kind = JOB_COLLECTION_ADD, .collection = str_of(in->collection), .settings = STR_LIT("{}")};
-    rag_code rc = knowledge_apply(in->house->knowledge, &job);
-    if (rc && rc != RAG_ECONFLICT)
-        return cli_fail(EXIT_FAIL, "ingest: collection %s: %s", in->collection,
-                        job.err.msg[0] ? job.err.msg : rag_code_name(rc));
-    return -1;
 }
 
 /* ---- producing ----------------------------------------------------------------------------------------- */
@@ -531,7 +192,7 @@ static void produce_lines(struct ingest *in, struct cli_progress *p)
         char path[40];
         snprintf(path, sizeof path, "stdin:%llu", (unsigned long long)number);
         if (s.len > MAX_LINE) {
-            failed(in, path, "line over 64 MiB");
+            ingest_failed(in, path, "line over 64 MiB");
             continue;
         }
         struct item item = {
@@ -539,7 +200,7 @@ static void produce_lines(struct ingest *in, struct cli_progress *p)
         if (!item.path || !item.line) {
             free(item.line);
             mem_free(MEM_MISC, (char *)(uintptr_t)item.path);
-            failed(in, path, "out of memory");
+            ingest_failed(in, path, "out of memory");
             continue;
         }
         memcpy(item.line, s.ptr, s.len);
@@ -547,7 +208,7 @@ static void produce_lines(struct ingest *in, struct cli_progress *p)
         show(in, p);
     }
     if (ferror(stdin))
-        failed(in, "stdin", strerror(errno));
+        ingest_failed(in, "stdin", strerror(errno));
     free(line);
 }
 
@@ -556,7 +217,7 @@ static void produce(struct ingest *in, struct walk *w, bool lines, struct cli_pr
     const struct walk_item *items = (const struct walk_item *)(const void *)w->items.ptr;
     for (size_t i = 0; i < w->items.len / sizeof *items; i++) {
         if (items[i].reason) {
-            failed(in, items[i].path, items[i].reason);
+            ingest_failed(in, items[i].path, items[i].reason);
         } else {
             struct item item = {.path = items[i].path, .real_path = items[i].real_path};
             queue_put(in, &item);
@@ -588,7 +249,7 @@ static void add_json_string(struct buf *out, const char *z)
 {
     struct buf valid;
     buf_init(&valid, MEM_MISC);
-    add_readable(&valid, z);
+    ingest_add_readable(&valid, z);
     buf_addc(out, '"');
     json_escape(out, buf_str(&valid));
     buf_addc(out, '"');
@@ -700,7 +361,7 @@ int cmd_ingest(int argc, char **argv)
     if (rc)
         status = cli_fail(EXIT_FAIL, "ingest: out of memory");
     else
-        status = house.remote ? create_remote(&in) : create_local(&in);
+        status = house.remote ? ingest_remote_create(&in) : ingest_local_create(&in);
     if (status < 0)
         status = run(&in, &w, lines, json);
     buf_clear(&in.failures);

@@ -47,7 +47,7 @@ const struct cli_command cli_commands[] = {
      "  --show           the values in effect and where each comes from; with --json as GET /v1/config\n",
      cmd_config, false},
     {"verify", "[--json]", "check the integrity of the stored data",
-     "Checks the database and every segment file. A damaged segment file loses nothing: the server rebuilds it.\n",
+     "Checks the database, the segment manifest and every segment file. A damaged segment file loses nothing: the server rebuilds it.\n",
      cmd_verify, false},
     {"version", "", "print the version (also --version)", NULL, cmd_version, false},
     {"help", "[COMMAND]", "explain a command", NULL, cmd_help, false},

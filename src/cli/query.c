@@ -87,7 +87,9 @@ static int show(const struct http_reply *r, bool explain, bool json)
     char why[512];
     if (r->status != 200) {
         cli_reply_message(r, why, sizeof why);
-        return cli_fail(r->status == 400 ? EXIT_USAGE : EXIT_FAIL, "query: %s", why);
+        return cli_fail(r->status == 400 ? EXIT_USAGE : EXIT_FAIL, "query: %s%s", why,
+                        r->status == 404 ? ": fill it with ragd ingest or name another with --collection"
+                                         : "");
     }
     if (json) {
         printf("%.*s\n", (int)r->body.len, r->body.ptr);

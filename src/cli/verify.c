@@ -6,7 +6,9 @@
 
 #include "cli/cli.h"
 #include "daemon/open.h"
+#include "index/manifest.h"
 #include "index/segment.h"
+#include "sys/file.h"
 #include "wire/json_out.h"
 
 struct findings {
@@ -24,6 +26,63 @@ static void found(struct findings *f, const char *what, const char *why)
     buf_addz(&f->json, "\"}");
     if (f->print)
         printf("%s: %s\n", what, why);
+}
+
+static bool has_file(const char *dir, const char *file)
+{
+    char path[4500];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    return stat(path, &st) == 0;
+}
+
+static rag_code read_manifest(const char *path, struct manifest *m, struct rag_err *err)
+{
+    struct buf bytes;
+    buf_init(&bytes, MEM_INDEX);
+    rag_code rc = file_read_all(path, 64 << 20, &bytes, err);
+    if (!rc)
+        rc = manifest_parse(buf_str(&bytes), m, err);
+    buf_clear(&bytes);
+    return rc;
+}
+
+static bool names_file(const struct manifest *m, const char *file)
+{
+    const struct manifest_entry *e = (const void *)m->entries.ptr;
+    for (size_t i = 0; i < m->entries.len / sizeof *e; i++)
+        if (strcmp(e[i].file, file) == 0)
+            return true;
+    return false;
+}
+
+/* The manifest and the files that it names. A merge replaces the manifest before it removes files, so a file that is
+ * missing is a finding only when the manifest, read again, still names it. */
+static void verify_manifest(const char *data, struct findings *f)
+{
+    char dir[4200], path[4500];
+    snprintf(dir, sizeof dir, "%s/segments", data);
+    snprintf(path, sizeof path, "%s/MANIFEST", dir);
+    struct manifest m, again;
+    struct rag_err err = {0};
+    manifest_init(&m);
+    manifest_init(&again);
+    rag_code rc = read_manifest(path, &m, &err);
+    const struct manifest_entry *e = (const void *)m.entries.ptr;
+    bool missing = false;
+    for (size_t i = 0; !rc && i < m.entries.len / sizeof *e; i++)
+        missing |= !has_file(dir, e[i].file);
+    if (missing)
+        rc = read_manifest(path, &again, &err);
+    if (rc && rc != RAG_ENOTFOUND) /* not there: none yet, or everything is rebuilt */
+        found(f, path, err.msg[0] ? err.msg : rag_code_name(rc));
+    for (size_t i = 0; !rc && missing && i < m.entries.len / sizeof *e; i++)
+        if (names_file(&again, e[i].file) && !has_file(dir, e[i].file)) {
+            snprintf(path, sizeof path, "%s/%s", dir, e[i].file);
+            found(f, path, "named by MANIFEST, but missing");
+        }
+    manifest_clear(&again);
+    manifest_clear(&m);
 }
 
 /* Maps every segment file with all its checks. One built with other analyser rules is fine: it is rebuilt. */
@@ -105,6 +164,7 @@ int cmd_verify(int argc, char **argv)
     struct store_counts counts = {0};
     buf_init(&f.json, MEM_MISC);
     verify_database(cfg.data, &f, &counts);
+    verify_manifest(cfg.data, &f);
     verify_segments(cfg.data, an, &f);
     if (json)
         printf(

@@ -70,8 +70,10 @@ static rag_code add_one(struct walk *w, const char *path, bool named)
 {
     struct stat st;
     char real_path[PATH_MAX];
-    if (stat(path, &st) || !realpath(path, real_path))
-        return add(w, path, NULL, strerror(errno));
+    if (stat(path, &st) || !realpath(path, real_path)) {
+        bool typo = named && errno == ENOENT;
+        return add(w, path, NULL, typo ? "No such file or directory: check the path" : strerror(errno));
+    }
     bool folder = S_ISDIR(st.st_mode);
     if (!folder && !S_ISREG(st.st_mode)) {
         if (named)

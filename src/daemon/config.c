@@ -687,7 +687,10 @@ static rag_code load_file(struct loader *l, const char *path)
     l->place = (struct place){.origin = {.kind = ORIGIN_FILE}, .file = path};
     rag_code rc = file_read_all(path, MAX_CONFIG_BYTES, &bytes, &err);
     if (rc) {
-        complain(l, NULL, "cannot read: %s: check --config", err.msg[0] ? err.msg : rag_code_name(rc));
+        size_t n = strlen(path); /* the place in front says the path already */
+        const char *why = err.msg[0] ? err.msg : rag_code_name(rc);
+        why += strncmp(why, path, n) == 0 && strncmp(why + n, ": ", 2) == 0 ? n + 2 : 0;
+        complain(l, NULL, "%s: check --config", why);
         buf_clear(&bytes);
         return rc;
     }

@@ -1,6 +1,7 @@
 #include "daemon/open.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "sys/file.h"
 
@@ -43,6 +44,15 @@ rag_code open_analyzer(const struct config *c, struct analyzer **out, struct rag
     buf_clear(&words);
     buf_clear(&bytes);
     return rc;
+}
+
+rag_code open_check_data(const struct config *c, struct rag_err *err)
+{
+    struct stat st;
+    if (stat(c->data, &st) == 0 && !S_ISDIR(st.st_mode))
+        return rag_err_param(err, RAG_EINVAL, "data", "data folder %s: not a folder: name one with --data",
+                             c->data);
+    return RAG_OK;
 }
 
 rag_code open_knowledge(const struct config *c, const struct analyzer *an, bool wait_ready,

@@ -96,6 +96,10 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt,
     rag_code rc = map_keys(cfg, &keys);
     if (rc)
         return rag_err_set(err, rc, "out of memory");
+    struct extract_limits *limits = arena_array(&cfg->arena, 1, sizeof *limits); /* as long as the server */
+    if (!limits)
+        return rag_err_set(err, RAG_ENOMEM, "out of memory");
+    *limits = open_extract_limits(cfg);
     struct api_options api_opt = {
         .host = host,
         .port = port,
@@ -110,6 +114,7 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt,
         .max_body_bytes =
             ((uint64_t)cfg->ingest_file_mb << 20) + (1 << 20), /* a whole file and its form around it */
         .self_exe = opt->self_exe,
+        .extract_limits = limits,
         .version = opt->version,
         .profile = cfg->profile_name,
         .config_json = config_answer,
@@ -167,6 +172,8 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     }
     log_lines("not used", buf_str(&cfg->notes));
     want_descriptors(cfg);
+    if ((rc = open_check_data(cfg, err)) != RAG_OK)
+        goto done;
     rc = data_lock_take(cfg->data, &lock, &holder, err);
     if (rc == RAG_ECONFLICT)
         rag_err_set(err, rc,

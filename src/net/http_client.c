@@ -91,6 +91,9 @@ static rag_code perform(struct http_client *c, const char *path, struct curl_sli
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &out->body);
     CURLcode rc = curl_easy_perform(c->curl);
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &out->status);
+    curl_off_t retry_after = 0;
+    curl_easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &retry_after);
+    out->retry_after_s = retry_after > 60 ? 60 : (uint32_t)retry_after;
     curl_easy_reset(c->curl); /* keeps the connection */
     buf_clear(&url);
     if (rc == CURLE_OK)

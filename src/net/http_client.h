@@ -20,6 +20,7 @@ void http_client_free(struct http_client *c); /* NULL is fine */
 
 struct http_reply {
     long status;
+    uint32_t retry_after_s; /* Retry-After, at most 60; 0: none */
     struct buf body;
 };
 void http_reply_init(struct http_reply *r);

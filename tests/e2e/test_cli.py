@@ -297,6 +297,34 @@ def test_verify_finds_damage(data, docs):
     assert ragd("verify", "--data", data.parent / "nope").returncode == 1
 
 
+def test_verify_reads_the_manifest(data, docs):
+    ingest_json("--data", data, docs)
+    manifest = data / "segments" / "MANIFEST"
+    good = manifest.read_text()
+    assert ragd("verify", "--data", data).returncode == 0
+    for bad, said in [("{", "manifest"), (good.replace('"ragd_manifest":1', '"ragd_manifest":99'), "version 99 is newer")]:
+        manifest.write_text(bad)
+        p = ragd("verify", "--data", data, "--json")
+        assert p.returncode == 1
+        (one,) = json.loads(p.out)["findings"]
+        assert one["what"] == str(manifest) and said in one["why"]
+    manifest.write_text(good)
+    seg = next((data / "segments").glob("*.seg"))
+    seg.unlink()
+    (one,) = json.loads(ragd("verify", "--data", data, "--json").out)["findings"]
+    assert one == {"what": str(seg), "why": "named by MANIFEST, but missing"}
+
+
+def test_server_keeps_the_limits_of_the_configuration(data, serve, tmp_path):
+    conf = tmp_path / "c.yaml"
+    conf.write_text("ingest: {max_file_mb: 1}\n")
+    s = serve("--config", conf)
+    s.request("PUT", "/v1/collections/default", {})
+    text = "words and more. " * 70000
+    assert s.request("POST", "/v1/collections/default/documents", {"id": "a", "text": text})[0] == 413
+    assert s.request("POST", "/v1/collections/default/documents", {"id": "a", "text": text[:900000]})[0] == 201
+
+
 # ---- the sample -----------------------------------------------------------------------------------------------
 def test_sample_loads(data):
     status, o = ingest_json("--data", data, ROOT / "sample" / "docs")
