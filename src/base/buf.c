@@ -65,15 +65,3 @@ void buf_addf(struct buf *b, const char *fmt, ...)
     }
     va_end(again);
 }
-
-char *buf_take(struct buf *b)
-{
-    if (!buf_reserve(b, 1)) {
-        buf_clear(b);
-        return NULL;
-    }
-    b->ptr[b->len] = 0;
-    char *p = b->ptr;
-    *b = (struct buf){.tag = b->tag};
-    return p;
-}

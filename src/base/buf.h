@@ -25,7 +25,6 @@ bool buf_reserve(struct buf *b,
                  size_t extra); /* room for extra more bytes; false and sticky when out of memory */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_addf(struct buf *b, const char *fmt, ...) RAG_PRINTF(2, 3);
-char *buf_take(struct buf *b); /* moves the NUL-terminated bytes out (mem_free with b->tag); NULL if failed */
 
 static inline void buf_addc(struct buf *b, char c)
 {

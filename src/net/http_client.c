@@ -153,15 +153,3 @@ rag_code http_client_upload(struct http_client *c, const char *path, const struc
     curl_mime_free(mime);
     return rc;
 }
-
-void http_encode_segment(struct buf *out, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char ch = (unsigned char)s.ptr[i];
-        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-            strchr("-_.~", ch))
-            buf_addc(out, (char)ch); /* strchr finds NUL too, which no segment holds */
-        else
-            buf_addf(out, "%%%02X", ch);
-    }
-}

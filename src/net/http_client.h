@@ -43,7 +43,4 @@ RAG_MUST_CHECK rag_code http_client_upload(struct http_client *c, const char *pa
                                            const struct http_part *parts, uint32_t n, uint32_t timeout_ms,
                                            struct http_reply *out, struct rag_err *err);
 
-/* Appends s percent-encoded as one path segment (RFC 3986 unreserved characters stay). */
-void http_encode_segment(struct buf *out, struct str s);
-
 #endif

@@ -1,5 +1,6 @@
 /* The path of a question: the rows of `stages`, in order. The name of a row is the folder under stages/, the
- * trace span and the `stage` label of the latency metric. */
+ * trace span and the `stage` label of the latency metric. A stage that fails stops the question with its code; one that runs
+ * out of time does not: what it found so far goes on. */
 #include "pipeline/ask.h"
 
 #include "stages/analysis/analysis.h"
@@ -7,12 +8,6 @@
 #include "stages/retrieval/retrieval.h"
 #include "sys/clock.h"
 #include "wire/json_out.h"
-
-/* What a failure of a stage means for the question. A timeout is never one: what was found so far goes on. */
-enum on_failure {
-    STOP,   /* the question fails with the stage's code */
-    SOFTEN, /* the question goes on with the weaker result that the stage left */
-};
 
 static rag_code analyse(const struct pipeline *p, struct ask *k)
 {
@@ -85,12 +80,11 @@ static void explain_generation(const struct ask *k, struct buf *out)
 static const struct stage_row {
     const char *name;
     rag_code (*run)(const struct pipeline *p, struct ask *k);
-    enum on_failure on_failure;
     void (*explain)(const struct ask *k, struct buf *out);
 } stages[STAGES] = {
-    [STAGE_ANALYSIS] = {"analysis", analyse, STOP, explain_analysis},
-    [STAGE_RETRIEVAL] = {"retrieval", retrieve, STOP, explain_retrieval},
-    [STAGE_GENERATION] = {"generation", generate, STOP, explain_generation},
+    [STAGE_ANALYSIS] = {"analysis", analyse, explain_analysis},
+    [STAGE_RETRIEVAL] = {"retrieval", retrieve, explain_retrieval},
+    [STAGE_GENERATION] = {"generation", generate, explain_generation},
 };
 
 const char *stage_name(enum stage s)
@@ -107,8 +101,6 @@ static rag_code run_stage(const struct pipeline *p, struct ask *k, enum stage s)
         k->cut_short = stages[s].name;
         rc = RAG_OK;
     }
-    if (rc && stages[s].on_failure == SOFTEN)
-        rc = RAG_OK;
     if (!rc && k->query.explain) {
         buf_addf(&k->explain, "%s\"%s\":{\"ms\":%.3f,", k->explain.len ? "," : "", stages[s].name,
                  (double)k->stage_ns[s] / 1e6);

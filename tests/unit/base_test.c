@@ -51,7 +51,7 @@ TEST(buf_failure_is_sticky)
     buf_addf(&b, "%d", 12);
     CHECK(fault_disarm());
     CHECK(buf_failed(&b));
-    CHECK(buf_take(&b) == NULL);
+    buf_clear(&b);
     buf_addf(&b, "%05d", 12);
     CHECK_STR(buf_str(&b), "00012");
     buf_clear(&b);
