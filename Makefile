@@ -54,10 +54,19 @@ $(BUILD)/libragd.a: $(LIBOBJS)
 	@rm -f $@
 	@ar rcs $@ $^
 
+# A kernel file names its instruction set: src/kernel/gemm_avx2.c. Which one runs is decided at the start.
+ISA_avx2       := -mavx2 -mfma -mf16c
+ISA_avxvnni    := $(ISA_avx2) -mavxvnni
+ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+ISA_avx512vnni := $(ISA_avx512) -mavx512vnni
+ISA_amx        := $(ISA_avx512vnni) -mamx-tile -mamx-int8
+MACHINE        := $(shell $(CC) -dumpmachine 2>/dev/null)
+isa = $(if $(filter src/kernel/%,$(1)),$(if $(filter x86_64%,$(MACHINE)),$(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1)))))) -O3 -ffp-contract=off))
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(call isa,$<) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c tests/unit/test.h $(BUILD)/libragd.a
 	@mkdir -p $(@D)

@@ -12,7 +12,7 @@ static atomic_bool fault_fired;
 const char *mem_tag_name(enum mem_tag tag)
 {
     static const char *const names[MEM_TAGS] = {"misc",  "request", "text", "index",
-                                                "store", "extract", "api"};
+                                                "store", "extract", "api",  "model"};
     return (unsigned)tag < MEM_TAGS ? names[tag] : "unknown";
 }
 

@@ -7,7 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mem_tag { MEM_MISC, MEM_REQUEST, MEM_TEXT, MEM_INDEX, MEM_STORE, MEM_EXTRACT, MEM_API, MEM_TAGS };
+enum mem_tag {
+    MEM_MISC,
+    MEM_REQUEST,
+    MEM_TEXT,
+    MEM_INDEX,
+    MEM_STORE,
+    MEM_EXTRACT,
+    MEM_API,
+    MEM_MODEL,
+    MEM_TAGS
+};
 
 void *mem_alloc(enum mem_tag tag, size_t n);            /* uninitialised; n == 0 gives a valid pointer */
 void *mem_zalloc(enum mem_tag tag, size_t n);           /* zeroed */

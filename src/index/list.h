@@ -5,9 +5,14 @@
 #include <stdint.h>
 
 #include "index/segment.h"
+#include "index/vectors.h"
+
+/* Vectors of two models may stand side by side while one replaces the other. */
+enum { VECTOR_SLOTS = 2 };
 
 struct list_entry {
     struct segment *segment;
+    struct vector_block *vectors[VECTOR_SLOTS]; /* one row a chunk; NULL: none. A reference each */
     const uint64_t *live; /* bit per chunk; owned by the list's live_ref */
     uint32_t n_live;      /* chunks */
     uint32_t n_live_docs;

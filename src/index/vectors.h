@@ -1,0 +1,52 @@
+/* index/vectors.h - the dense side of a segment: one vector a chunk, int8 in two planes of 4 bits.
+ *
+ * A block belongs to one segment and one model. While embedding goes on it is in memory and filled row by row, by one
+ * thread, under the eyes of readers; when complete it is written as a companion file of the segment and mapped.
+ * Layout: docs/formats.md. */
+#ifndef RAGD_INDEX_VECTORS_H
+#define RAGD_INDEX_VECTORS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "index/filter.h"
+
+/* Which model made the vectors. Real vectors share a large mean: it is subtracted before quantising, and added
+ * back exactly to every score. */
+struct vector_space {
+    uint8_t digest[32];
+    uint32_t dims;
+    const float *mean; /* dims; outlives every use of the space */
+};
+
+struct vector_block;
+/* Empty block of n_rows, in memory, one reference. */
+RAG_MUST_CHECK rag_code vector_block_new(const struct vector_space *space, uint32_t n_rows, struct vector_block **out);
+struct vector_block *vector_block_ref(struct vector_block *b);
+void vector_block_unref(struct vector_block *b); /* NULL is fine */
+
+/* Sets a row (dims floats, unit length) that has none yet; readers see it whole or not at all. One thread at a time,
+ * beside any number of readers. */
+void vector_block_put(struct vector_block *b, uint32_t row, const float *v);
+/* The same with the quantised row of another block of the same space, which has it. */
+void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from, uint32_t from_row);
+bool vector_block_has(const struct vector_block *b, uint32_t row);
+uint32_t vector_block_rows(const struct vector_block *b);
+uint32_t vector_block_present(const struct vector_block *b); /* rows that are set */
+uint64_t vector_block_bytes(const struct vector_block *b);
+bool vector_block_is_file(const struct vector_block *b);
+
+/* Writes dir/name atomically and durably; *out is the same block mapped. */
+RAG_MUST_CHECK rag_code vector_block_write(const struct vector_block *b, const char *dir, const char *name,
+                                           struct vector_block **out, struct rag_err *err);
+/* Maps and checks: magic, version (RAG_EVERSION), sizes and checksum (RAG_ECORRUPT); another model, another mean or
+ * another number of rows: RAG_ECONFLICT. */
+RAG_MUST_CHECK rag_code vector_block_open(const char *path, const struct vector_space *space, uint32_t n_rows,
+                                          struct vector_block **out, struct rag_err *err);
+/* The same on bytes in memory (copied), for fuzzing. */
+RAG_MUST_CHECK rag_code vector_block_open_bytes(struct str bytes, const struct vector_space *space, uint32_t n_rows,
+                                                struct vector_block **out, struct rag_err *err);
+
+#endif
