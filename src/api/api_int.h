@@ -17,7 +17,7 @@
 #include "base/str.h"
 
 enum { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_OPTIONS = 16 };
-enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 21, N_STATUSES = 24 };
+enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 22, N_STATUSES = 24 };
 
 struct request;
 struct route {
@@ -47,11 +47,20 @@ struct api_metrics {
 enum query_status { QUERY_OK, QUERY_DEGRADED, QUERY_REJECTED, QUERY_ERROR };
 enum { LATENCY_TOTAL = STAGES, LATENCY_ADMISSION = STAGES + 1 };
 
-struct work {
-    struct request *rq;
-    void (*run)(struct request *rq);
+enum { UPLOADS_WAITING = 64, MAX_WORKERS = 64, WORK_MOST = 16, POOLED_REQUESTS = 128 };
+
+/* Requests that wait for a thread of their own kind, and those threads. */
+struct work_queue {
+    pthread_mutex_t mu; /* guards items, at, n, stop */
+    pthread_cond_t cv;
+    struct request **items; /* ring */
+    uint32_t capacity, at, n;
+    uint32_t most; /* taken at once */
+    bool stop;
+    void (*run)(struct request *const *rqs, uint32_t n);
+    pthread_t threads[MAX_WORKERS];
+    uint32_t n_threads;
 };
-enum { WORK_QUEUE = 64, MAX_WORKERS = 16, POOLED_REQUESTS = 128 };
 
 struct api {
     struct api_options opt;
@@ -79,13 +88,7 @@ struct api {
     struct request *pool;
     uint32_t n_pooled;
 
-    pthread_mutex_t work_mu;
-    pthread_cond_t work_cv;
-    struct work work[WORK_QUEUE];
-    uint32_t work_at, work_n;
-    bool work_stop;
-    pthread_t workers[MAX_WORKERS];
-    uint32_t n_workers;
+    struct work_queue uploads, questions; /* questions: only when an encoder makes them heavy */
 };
 
 struct request {
@@ -163,10 +166,16 @@ bool auth_may_see(const struct request *rq, struct str name);
 bool auth_is_loopback(struct str host);
 
 /* ---- workers (work.c) ------------------------------------------------------------------------------------- */
-rag_code work_start(struct api *api, uint32_t n);
-void work_stop(struct api *api);
-/* Suspends rq and runs fn on a worker, which must end in request_resume or pass rq on. Replies 503 when full. */
-void work_submit(struct request *rq, void (*fn)(struct request *rq));
+/* run gets at most `most` requests that waited; each must end in request_resume or be passed on. */
+rag_code work_start(struct work_queue *q, uint32_t n_threads, uint32_t capacity, uint32_t most,
+                    void (*run)(struct request *const *rqs, uint32_t n));
+void work_stop(struct work_queue *q); /* a zeroed one is fine */
+/* Suspends rq and hands it to the queue. False: replied 503, or will when it resumes. */
+bool work_submit(struct work_queue *q, struct request *rq);
+bool work_again(struct work_queue *q, struct request *rq); /* of a suspended request; false: full */
+void ingest_work(struct request *const *rqs, uint32_t n);
+void query_work(struct request *const *rqs, uint32_t n);
+void embeddings_work(struct request *rq);
 
 /* ---- metrics (api_metrics.c) ------------------------------------------------------------------------------ */
 void api_metrics_init(struct api *api);
@@ -177,6 +186,7 @@ void api_count_error(struct api *api, const char *type, const char *component);
 /* ---- routes ----------------------------------------------------------------------------------------------- */
 void route_query(struct request *rq);
 void route_search(struct request *rq);
+void route_embeddings(struct request *rq);
 void route_collections(struct request *rq);
 void route_collection_get(struct request *rq);
 void route_collection_put(struct request *rq);

@@ -25,6 +25,10 @@ static void render_index(void *ctx)
               (int64_t)s.pending_rebuild);
     gauge_set(metrics_gauge(m, "ragd_writer_queue", "Changes waiting for the writer.", 1, NULL, 0),
               s.queue_len);
+    gauge_set(metrics_gauge(m, "ragd_vectors", "Searchable chunks that have a vector.", 1, NULL, 0),
+              (int64_t)s.vectors);
+    gauge_set(metrics_gauge(m, "ragd_vectors_missing", "Searchable chunks that wait for their vector.", 1, NULL, 0),
+              (int64_t)s.vectors_missing);
     counter_set(metrics_counter(m, "ragd_merges_total", "Segment merges.", 1, NULL, 0), s.merges);
     for (int t = 0; t < MEM_TAGS; t++)
         gauge_set(metrics_gauge(m, "ragd_mem_bytes", "Memory in use by purpose.", 1,

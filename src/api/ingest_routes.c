@@ -170,7 +170,7 @@ static void ingest_clear(struct request *rq)
         text_doc_clear(&g->docs[i]);
 }
 
-static void ingest_work(struct request *rq)
+static void work_on(struct request *rq)
 {
     struct ingest *g = rq->state;
     const char *type = request_header(rq, "Content-Type");
@@ -287,6 +287,12 @@ static void reply_ingest(struct request *rq)
     }
 }
 
+void ingest_work(struct request *const *rqs, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        work_on(rqs[i]);
+}
+
 void route_documents_post(struct request *rq)
 {
     if (!auth_collection(rq, rq->path[2]))
@@ -303,5 +309,5 @@ void route_documents_post(struct request *rq)
         return;
     }
     rq->clear = ingest_clear;
-    work_submit(rq, ingest_work);
+    work_submit(&rq->api->uploads, rq);
 }

@@ -77,6 +77,13 @@ static void add_hit(struct buf *out, const struct hits *h, uint32_t i)
     json_add_fixed(out, (double)h->items[i].bm25, 4);
     json_add_key(out, "coverage");
     json_add_fixed(out, (double)h->items[i].coverage, 4);
+    json_add_key(out, "dense");
+    if (h->items[i].has_cosine)
+        json_add_fixed(out, (double)h->items[i].cosine, 4);
+    else
+        json_add_null(out);
+    json_add_key(out, "fused");
+    json_add_fixed(out, (double)h->items[i].fused, 4);
     json_add_close(out, '}');
     json_add_close(out, '}');
 }
@@ -269,16 +276,21 @@ static bool wants_stream(struct request *rq)
     return accept && strcasestr(accept, "text/event-stream");
 }
 
-static void run_query(struct request *rq, struct ask *k)
+/* A question between admission and its answer: rq->state. */
+struct question {
+    struct ask ask;
+    struct rag_err err;
+    int64_t admission_ns;
+};
+
+static void write_result(struct request *rq, struct question *q, rag_code rc)
 {
     struct api *api = rq->api;
-    struct rag_err err = {0};
-    k->arena = &rq->arena;
-    int64_t admission_ns = clock_mono_ns() - rq->ready_ns;
-    rag_code rc = ask_run(api->opt.pipeline, k, &err);
+    struct ask *k = &q->ask;
+    int64_t admission_ns = q->admission_ns;
     if (rc) {
         bool refused = rc == RAG_EINVAL || rc == RAG_ENOTFOUND;
-        reply_rc(rq, rc, &err, failed_stage(k));
+        reply_rc(rq, rc, &q->err, failed_stage(k));
         count_query(api, k, refused ? QUERY_REJECTED : QUERY_ERROR, admission_ns);
     } else {
         if (k->search_only)
@@ -290,19 +302,57 @@ static void run_query(struct request *rq, struct ask *k)
         count_query(api, k, QUERY_OK, admission_ns);
     }
     ask_end(api->opt.pipeline, k);
+    gauge_add(api->m.concurrent, -1);
+}
+
+static void run_questions(struct request *const *rqs, uint32_t n)
+{
+    struct ask *asks[ASK_BATCH] = {0};
+    struct rag_err err[ASK_BATCH];
+    rag_code rc[ASK_BATCH];
+    for (uint32_t i = 0; i < n; i++) {
+        struct question *q = rqs[i]->state;
+        asks[i] = &q->ask;
+        err[i] = (struct rag_err){0};
+        q->ask.arena = &rqs[i]->arena;
+        q->admission_ns = clock_mono_ns() - rqs[i]->ready_ns;
+    }
+    ask_run_batch(rqs[0]->api->opt.pipeline, asks, n, rc, err);
+    for (uint32_t i = 0; i < n; i++) {
+        struct question *q = rqs[i]->state;
+        q->err = err[i];
+        write_result(rqs[i], q, rc[i]);
+    }
+}
+
+void query_work(struct request *const *rqs, uint32_t n)
+{
+    struct request *questions[ASK_BATCH];
+    uint32_t m = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (rqs[i]->route->run == route_embeddings)
+            embeddings_work(rqs[i]);
+        else
+            questions[m++] = rqs[i];
+    if (m)
+        run_questions(questions, m);
+    for (uint32_t i = 0; i < m; i++)
+        request_resume(questions[i], NULL);
 }
 
 static void admit(struct request *rq, bool search)
 {
     struct api *api = rq->api;
     struct rag_err err = {0};
-    struct ask *k = arena_zalloc(&rq->arena, sizeof *k);
+    struct question *q = arena_zalloc(&rq->arena, sizeof *q);
     if (!request_is_json(rq))
         return;
-    if (!k) {
+    if (!q) {
         reply_error(rq, 503, "out_of_memory", NULL, "out of memory");
         return;
     }
+    struct ask *k = &q->ask;
+    rq->state = q;
     k->search_only = search;
     for (int s = 0; s < STAGES; s++)
         k->stage_ns[s] = -1;
@@ -318,10 +368,13 @@ static void admit(struct request *rq, bool search)
     if (gauge_add(api->m.concurrent, 1) > (int64_t)api->opt.max_concurrent_queries) {
         reply_error(rq, 503, "too_many_queries", NULL, "too many queries at a time; try again");
         counter_add(api->m.queries[QUERY_REJECTED][COMPLEXITY_UNKNOWN], 1);
+        gauge_add(api->m.concurrent, -1);
+    } else if (ask_is_heavy(api->opt.pipeline) && !k->listing) {
+        if (!work_submit(&api->questions, rq))
+            gauge_add(api->m.concurrent, -1);
     } else {
-        run_query(rq, k);
+        run_questions(&rq, 1);
     }
-    gauge_add(api->m.concurrent, -1);
 }
 
 void route_query(struct request *rq)

@@ -6,6 +6,7 @@ enum { READ = SCOPE_QUERY | SCOPE_INGEST };
 const struct route api_routes[N_ROUTES] = {
     {"/v1/query", HTTP_POST, SCOPE_QUERY, false, route_query},
     {"/v1/search", HTTP_POST, SCOPE_QUERY, false, route_search},
+    {"/v1/embeddings", HTTP_POST, SCOPE_QUERY, true, route_embeddings},
     {"/v1/collections", HTTP_GET, READ, false, route_collections},
     {"/v1/collections/{c}", HTTP_GET, READ, false, route_collection_get},
     {"/v1/collections/{c}", HTTP_PUT, SCOPE_INGEST, false, route_collection_put},

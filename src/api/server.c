@@ -24,6 +24,7 @@
 #include "api/api_int.h"
 #include "obs/log.h"
 #include "sys/clock.h"
+#include "sys/cpu.h"
 
 enum {
     OVERFLOW_CONNECTIONS = 1024,
@@ -116,7 +117,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
     if (rq->suspended) { /* resumed */
         rq->suspended = false;
         log_set_request_id(rq->id);
-        rq->finish(rq);
+        if (rq->finish)
+            rq->finish(rq);
         log_set_request_id(NULL);
     } else if (!rq->status) {
         run_route(rq);
@@ -172,6 +174,7 @@ static void set_defaults(struct api_options *o)
     o->io_threads = o->io_threads ? o->io_threads : cores > 0 ? (uint32_t)cores : 1;
     o->io_threads = o->io_threads > 64 ? 64 : o->io_threads;
     o->workers = o->workers ? o->workers : 2;
+    o->question_threads = o->question_threads ? o->question_threads : cpu_count();
     o->max_body_bytes = o->max_body_bytes ? o->max_body_bytes : 64u << 20;
     o->max_query_bytes = o->max_query_bytes ? o->max_query_bytes : 256u << 10;
     o->version = o->version ? o->version : "unknown";
@@ -331,7 +334,10 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
         return rc;
     }
     api_metrics_init(api);
-    rc = work_start(api, api->opt.workers);
+    rc = work_start(&api->uploads, api->opt.workers, UPLOADS_WAITING, 1, ingest_work);
+    if (!rc && ask_is_heavy(api->opt.pipeline))
+        rc = work_start(&api->questions, api->opt.question_threads, api->opt.max_concurrent_queries + 1, ASK_BATCH,
+                        query_work);
     if (!rc) {
         rc = open_socket(api, &fd, err);
         if (!rc) {
@@ -343,7 +349,8 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
     if (rc) {
         if (fd >= 0)
             close(fd);
-        work_stop(api);
+        work_stop(&api->questions);
+        work_stop(&api->uploads);
         api_free(api);
         return rc;
     }
@@ -398,6 +405,7 @@ void api_stop(struct api *api, uint32_t drain_ms)
         wait_for(api, &api->n_requests, clock_mono_ns() + 500000000); /* their answers */
     pthread_mutex_unlock(&api->mu);
     MHD_stop_daemon(api->daemon);
-    work_stop(api);
+    work_stop(&api->questions);
+    work_stop(&api->uploads);
     api_free(api);
 }

@@ -30,6 +30,7 @@ struct api_options {
     const char *host; /* name or address to listen on; copied */
     uint16_t port;    /* 0: any free one, see api_port */
     const struct pipeline *pipeline;
+    struct embedder *embedder; /* for statistics; NULL: none */
     const struct api_key *keys; /* none: open, and only on loopback */
     uint32_t n_keys;
     const char *const *cors_origins; /* "https://app.example"; "*": every origin */
@@ -39,6 +40,7 @@ struct api_options {
     uint32_t max_connections;        /* [2 x queries + 1000] over it: 503 */
     uint32_t io_threads;             /* [one per core] */
     uint32_t workers;                /* [2] threads for uploads */
+    uint32_t question_threads;       /* [one per core] for questions that run an encoder */
     uint64_t max_body_bytes;         /* [64 MiB] documents */
     uint64_t max_query_bytes;        /* [256 KiB] every other body */
     const char *self_exe; /* this program, for extraction in a child; NULL: only plain text is taken */

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "api/api_int.h"
+#include "pipeline/embedder.h"
+#include "sys/cpu.h"
 #include "sys/clock.h"
 #include "wire/json_out.h"
 
@@ -103,6 +105,22 @@ static void add_count(struct buf *out, const char *key, uint64_t value)
     json_add_u64(out, value);
 }
 
+static void add_model(struct buf *out, const struct model_info *m, bool current)
+{
+    char digest[65];
+    for (int i = 0; i < 32; i++)
+        snprintf(digest + 2 * i, 3, "%02x", m->digest[i]);
+    json_add_open(out, '{');
+    add_text(out, "name", m->name);
+    add_text(out, "digest", digest);
+    add_text(out, "role", current ? "current" : "replaced");
+    add_count(out, "dimensions", m->dims);
+    add_count(out, "layers", m->layers);
+    add_count(out, "max_tokens", m->max_tokens);
+    add_text(out, "kernels", encoder_kernels());
+    json_add_close(out, '}');
+}
+
 void route_info(struct request *rq)
 {
     struct api *api = rq->api;
@@ -127,10 +145,14 @@ void route_info(struct request *rq)
     json_add_key(out, "cpu");
     json_add_open(out, '{');
     add_count(out, "cores", (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
-    add_text(out, "features", "baseline");
+    add_text(out, "name", cpu_name());
+    add_text(out, "features", cpu_feature_list());
     json_add_close(out, '}');
     json_add_key(out, "models");
     json_add_open(out, '[');
+    for (uint32_t s = 0; s < VECTOR_SLOTS; s++)
+        if (api->opt.pipeline->encoders[s])
+            add_model(out, model_info(encoder_pool_model(api->opt.pipeline->encoders[s])), s == 0);
     json_add_close(out, ']');
     add_text(out, "profile", api->opt.profile);
     json_add_key(out, "started_at");
@@ -195,6 +217,21 @@ void route_stats(struct request *rq)
     add_count(out, "rebuilt_documents", s.rebuilt_documents);
     add_count(out, "damaged_segments", s.damaged_segments);
     add_count(out, "writer_queue", s.queue_len);
+    json_add_close(out, '}');
+    json_add_key(out, "embedding");
+    json_add_open(out, '{');
+    add_count(out, "vectors", s.vectors);
+    add_count(out, "missing", s.vectors_missing);
+    add_count(out, "vector_bytes", s.vector_bytes);
+    if (api->opt.embedder) {
+        struct embedder_stats es;
+        embedder_stats(api->opt.embedder, &es);
+        add_count(out, "embedded", es.embedded);
+        add_count(out, "tokens", es.tokens);
+        add_count(out, "failures", es.failures);
+        json_add_key(out, "passages_per_s");
+        json_add_fixed(out, es.passages_per_s, 1);
+    }
     json_add_close(out, '}');
     json_add_key(out, "memory_bytes");
     json_add_open(out, '{');

@@ -1,66 +1,91 @@
 #include "api/api_int.h"
 
+/* Takes what is queued, at most q->most, and never waits for more. */
 static void *work_loop(void *arg)
 {
-    struct api *api = arg;
-    pthread_mutex_lock(&api->work_mu);
-    while (!api->work_stop || api->work_n) {
-        if (!api->work_n) {
-            pthread_cond_wait(&api->work_cv, &api->work_mu);
+    struct work_queue *q = arg;
+    struct request *taken[WORK_MOST];
+    pthread_mutex_lock(&q->mu);
+    while (!q->stop || q->n) {
+        if (!q->n) {
+            pthread_cond_wait(&q->cv, &q->mu);
             continue;
         }
-        struct work w = api->work[api->work_at];
-        api->work_at = (api->work_at + 1) % WORK_QUEUE;
-        api->work_n--;
-        pthread_mutex_unlock(&api->work_mu);
-        w.run(w.rq); /* gives rq away */
-        pthread_mutex_lock(&api->work_mu);
+        uint32_t n = 0;
+        for (; n < q->most && q->n; q->n--) {
+            taken[n++] = q->items[q->at];
+            q->at = (q->at + 1) % q->capacity;
+        }
+        pthread_mutex_unlock(&q->mu);
+        q->run(taken, n); /* gives them away */
+        pthread_mutex_lock(&q->mu);
     }
-    pthread_mutex_unlock(&api->work_mu);
+    pthread_mutex_unlock(&q->mu);
     return NULL;
 }
 
-rag_code work_start(struct api *api, uint32_t n)
+rag_code work_start(struct work_queue *q, uint32_t n_threads, uint32_t capacity, uint32_t most,
+                    void (*run)(struct request *const *rqs, uint32_t n))
 {
-    pthread_mutex_init(&api->work_mu, NULL);
-    pthread_cond_init(&api->work_cv, NULL);
-    for (uint32_t i = 0; i < n && i < MAX_WORKERS; i++) {
-        if (pthread_create(&api->workers[i], NULL, work_loop, api))
+    pthread_mutex_init(&q->mu, NULL);
+    pthread_cond_init(&q->cv, NULL);
+    q->capacity = capacity;
+    q->most = most < WORK_MOST ? most : WORK_MOST;
+    q->run = run;
+    q->items = mem_alloc(MEM_API, capacity * sizeof(struct request *));
+    if (!q->items)
+        return RAG_ENOMEM;
+    for (uint32_t i = 0; i < n_threads && i < MAX_WORKERS; i++) {
+        if (pthread_create(&q->threads[i], NULL, work_loop, q))
             return RAG_ENOMEM;
-        api->n_workers++;
+        q->n_threads++;
     }
     return RAG_OK;
 }
 
-void work_stop(struct api *api)
+void work_stop(struct work_queue *q)
 {
-    pthread_mutex_lock(&api->work_mu);
-    api->work_stop = true;
-    pthread_cond_broadcast(&api->work_cv);
-    pthread_mutex_unlock(&api->work_mu);
-    for (uint32_t i = 0; i < api->n_workers; i++)
-        pthread_join(api->workers[i], NULL);
-    pthread_mutex_destroy(&api->work_mu);
-    pthread_cond_destroy(&api->work_cv);
+    if (!q->capacity)
+        return;
+    pthread_mutex_lock(&q->mu);
+    q->stop = true;
+    pthread_cond_broadcast(&q->cv);
+    pthread_mutex_unlock(&q->mu);
+    for (uint32_t i = 0; i < q->n_threads; i++)
+        pthread_join(q->threads[i], NULL);
+    pthread_mutex_destroy(&q->mu);
+    pthread_cond_destroy(&q->cv);
+    mem_free(MEM_API, q->items);
 }
 
-static void refuse(struct request *rq)
+static void refuse_upload(struct request *rq)
 {
     reply_error(rq, 503, "busy", NULL, "too many uploads are waiting; try again");
 }
 
-void work_submit(struct request *rq, void (*fn)(struct request *rq))
+static void refuse_question(struct request *rq)
 {
-    struct api *api = rq->api;
-    if (!request_suspend(rq)) /* before the hand-over: the worker may be done at once */
-        return;
-    pthread_mutex_lock(&api->work_mu);
-    bool full = api->work_n == WORK_QUEUE;
+    reply_error(rq, 503, "busy", NULL, "too many questions are waiting; try again");
+}
+
+bool work_again(struct work_queue *q, struct request *rq)
+{
+    pthread_mutex_lock(&q->mu);
+    bool full = q->n == q->capacity;
     if (!full) {
-        api->work[(api->work_at + api->work_n++) % WORK_QUEUE] = (struct work){rq, fn};
-        pthread_cond_signal(&api->work_cv);
+        q->items[(q->at + q->n++) % q->capacity] = rq;
+        pthread_cond_signal(&q->cv);
     }
-    pthread_mutex_unlock(&api->work_mu);
-    if (full)
-        request_resume(rq, refuse);
+    pthread_mutex_unlock(&q->mu);
+    return !full;
+}
+
+bool work_submit(struct work_queue *q, struct request *rq)
+{
+    if (!request_suspend(rq)) /* before the hand-over: the worker may be done at once */
+        return false;
+    if (work_again(q, rq))
+        return true;
+    request_resume(rq, q == &rq->api->uploads ? refuse_upload : refuse_question);
+    return false;
 }

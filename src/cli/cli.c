@@ -116,7 +116,9 @@ static int open_folder(const char *command, struct cli_house *h)
     struct rag_err err = {0};
     rag_code rc = open_analyzer(&h->cfg, &h->analyzer, &err);
     if (!rc)
-        rc = open_knowledge(&h->cfg, h->analyzer, true, &h->knowledge, &err);
+        rc = open_models(&h->cfg, h->cfg.data, &h->models);
+    if (!rc)
+        rc = open_knowledge(&h->cfg, h->analyzer, &h->models, true, &h->knowledge, &err);
     if (rc)
         return cli_fail(EXIT_FAIL, "%s: %s", command, err.msg[0] ? err.msg : rag_code_name(rc));
     return -1;
@@ -166,6 +168,7 @@ int cli_house_open(const char *command, const struct cli_common *common, bool mu
 void cli_house_close(struct cli_house *h)
 {
     knowledge_close(h->knowledge);
+    open_models_close(&h->models);
     analyzer_free(h->analyzer);
     if (h->lock.fd >= 0)
         data_lock_release(&h->lock);

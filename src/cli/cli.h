@@ -8,8 +8,8 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "daemon/config.h"
+#include "daemon/open.h"
 #include "net/http_client.h"
-#include "pipeline/knowledge.h"
 #include "store/lock.h"
 
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
@@ -34,6 +34,7 @@ int cmd_query(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_model(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_help(int argc, char **argv);
 
@@ -71,6 +72,7 @@ struct cli_house {
     struct data_lock_holder holder;
     bool remote;               /* a server holds the folder: talk to it */
     struct analyzer *analyzer; /* else these are open */
+    struct open_models models;
     struct knowledge *knowledge;
 };
 /* Returns -1 to go on, else the exit status (reported). must_exist: a missing folder is an error. */

@@ -12,7 +12,7 @@
 #include "sys/clock.h"
 #include "wire/json_out.h"
 
-enum { DEPTH = 100, ONLINE_DEPTH = 30, MAX_ROWS = 8 };
+enum { DEPTH = 100, ONLINE_DEPTH = 30, MAX_ROWS = 24 };
 
 struct row {
     char name[48];
@@ -23,7 +23,7 @@ struct row {
 struct eval_args {
     struct cli_common common;
     struct eval_files files;
-    const char *legs, *run_file;
+    const char *legs, *run_file, *vectors_dir;
     bool ablation, json, chunk;
 };
 
@@ -36,13 +36,38 @@ static void add_row(struct row *rows, uint32_t *n, const struct eval_setting *s,
 }
 
 /* The first row is the pipeline as configured; each other one changes one thing. */
-static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, struct row *rows)
+static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, bool with_model, struct row *rows)
 {
-    struct eval_setting base = {.profile = cfg->profile, .depth = DEPTH}, s;
+    struct eval_setting base = {.profile = cfg->profile,
+                                .lexical = strcmp(a->legs, "dense") != 0,
+                                .dense = with_model && strcmp(a->legs, "bm25") != 0,
+                                .depth = DEPTH},
+                        s;
     uint32_t n = 0;
+    base.profile.fusion_method = strcmp(cfg->fusion_method, "rrf") == 0 ? FUSION_RRF : FUSION_CONVEX;
     add_row(rows, &n, &base, a->legs);
     if (!a->ablation)
         return n;
+    if (base.dense) {
+        s = base;
+        s.dense = false;
+        s.lexical = true;
+        add_row(rows, &n, &s, "bm25");
+        s.dense = true;
+        s.lexical = false;
+        add_row(rows, &n, &s, "dense");
+        s.lexical = true;
+        s.profile.fusion_method = FUSION_RRF;
+        add_row(rows, &n, &s, "hybrid, rrf");
+        s.profile.fusion_method = FUSION_CONVEX;
+        for (int w = 3; w <= 8; w++) {
+            char name[48];
+            for (int i = 0; i < 3; i++)
+                s.profile.dense_weight[i] = (float)w / 10;
+            snprintf(name, sizeof name, "hybrid, dense weight .%d", w);
+            add_row(rows, &n, &s, name);
+        }
+    }
     s = base;
     s.depth = ONLINE_DEPTH;
     add_row(rows, &n, &s, "30 candidates (online)");
@@ -112,11 +137,20 @@ static struct timing timing(double *ms, uint32_t n) /* sorts ms */
     return t;
 }
 
-static const char *const stage_names[EVAL_STAGES] = {"analysis", "retrieval"};
+static const char *const stage_names[EVAL_STAGES] = {"analysis", "embedding", "retrieval", "fusion"};
+
+struct embed_report {
+    const char *model; /* NULL: words only */
+    uint64_t passages; /* not found in --vectors */
+    double seconds;
+};
 
 static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, uint64_t n_chunks,
-                       double index_s)
+                       double index_s, const struct embed_report *embed)
 {
+    if (embed->model)
+        printf("%s: %llu passages embedded in %.1f s (%.0f/s)\n", embed->model, (unsigned long long)embed->passages,
+               embed->seconds, embed->seconds > 0 ? (double)embed->passages / embed->seconds : 0);
     printf(
         "%zu documents, %llu chunks indexed in %.1f s; %u judged queries (%u without judgments left out)\n\n",
         d->docs.len / sizeof(struct eval_doc), (unsigned long long)n_chunks, index_s, rows[0].result.n,
@@ -124,7 +158,7 @@ static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, 
     printf("%-24s", "");
     for (int m = 0; m < EVAL_METRICS; m++)
         printf("  %-19s", eval_metric_names[m]);
-    printf("  ms/query: analysis  retrieval (p50, p99)\n");
+    printf("  ms/query: analysis  embedding (p50)  retrieval (p50, p99)\n");
     for (uint32_t i = 0; i < n; i++) {
         struct row *r = &rows[i];
         printf("%-24s", r->name);
@@ -136,8 +170,9 @@ static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, 
             printf("  %-19s", cell);
         }
         struct timing a = timing(r->result.ms[EVAL_ANALYSIS], r->result.n);
+        struct timing e = timing(r->result.ms[EVAL_EMBEDDING], r->result.n);
         struct timing t = timing(r->result.ms[EVAL_RETRIEVAL], r->result.n);
-        printf("            %.3f     %.3f (%.3f, %.3f)\n", a.mean, t.mean, t.p50, t.p99);
+        printf("            %.3f     %.3f (%.3f)     %.3f (%.3f, %.3f)\n", a.mean, e.mean, e.p50, t.mean, t.p50, t.p99);
     }
     if (n == 1)
         return;
@@ -174,14 +209,18 @@ static void row_json(struct buf *out, struct row *r)
 }
 
 static void print_json(struct row *rows, uint32_t n, const struct eval_data *d, const char *dir,
-                       uint64_t n_chunks, double index_s)
+                       uint64_t n_chunks, double index_s, const struct embed_report *embed)
 {
     struct buf b;
     buf_init(&b, MEM_MISC);
     buf_addz(&b, "{\"dataset\":\"");
     json_escape(&b, str_of(dir));
-    buf_addf(&b, "\",\"documents\":%zu,\"chunks\":%llu,\"queries\":%u,\"index_s\":%.3f,\"rows\":[",
+    buf_addf(&b, "\",\"documents\":%zu,\"chunks\":%llu,\"queries\":%u,\"index_s\":%.3f",
              d->docs.len / sizeof(struct eval_doc), (unsigned long long)n_chunks, rows[0].result.n, index_s);
+    if (embed->model)
+        buf_addf(&b, ",\"model\":\"%s\",\"embedded\":%llu,\"embed_s\":%.3f", embed->model,
+                 (unsigned long long)embed->passages, embed->seconds);
+    buf_addz(&b, ",\"rows\":[");
     for (uint32_t i = 0; i < n; i++) {
         buf_addz(&b, i ? "," : "");
         row_json(&b, &rows[i]);
@@ -198,7 +237,7 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
 }
 
 static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d,
-                         const struct segment_list *list, const struct analyzer *an,
+                         const struct segment_list *list, const struct analyzer *an, struct encoder_pool *encoders,
                          const struct eval_args *a, struct rag_err *err)
 {
     struct run_writer w = {.data = d};
@@ -206,7 +245,7 @@ static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d
         return rag_err_set(err, rag_code_from_errno(errno), "%s: %s", a->run_file, strerror(errno));
     rag_code rc = RAG_OK;
     for (uint32_t i = 0; i < n && !rc; i++)
-        rc = eval_run(d, list, an, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result,
+        rc = eval_run(d, list, an, encoders, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result,
                       err);
     if (w.f && (ferror(w.f) | fclose(w.f)) && !rc)
         rc = rag_err_set(err, RAG_EIO, "%s: cannot write", a->run_file);
@@ -219,10 +258,17 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
     struct rag_err err = {0};
     struct analyzer *an = NULL;
     struct segment_list *list = NULL;
+    struct open_models models = {0};
     struct row rows[MAX_ROWS];
-    uint32_t n = make_rows(cfg, a, rows);
+    uint32_t n = 0;
     struct chunker_options chunker = {cfg->chunk_size_tokens, cfg->chunk_overlap_tokens};
     rag_code rc = eval_data_load(&a->files, &data, &err);
+    if (!rc && strcmp(a->legs, "bm25") != 0)
+        rc = open_models(cfg, NULL, &models);
+    if (!rc && !models.model[0] && strcmp(a->legs, "bm25") != 0 && strcmp(a->legs, "full") != 0)
+        rc = rag_err_set(&err, RAG_ENOTFOUND, "--legs %s wants a model: %s", a->legs, models.why_not);
+    if (!rc)
+        n = make_rows(cfg, a, models.model[0] != NULL, rows);
     if (!rc)
         rc = open_analyzer(cfg, &an, &err);
     struct cli_progress p;
@@ -232,18 +278,29 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
         rc = eval_index(&data, an, a->chunk ? &chunker : NULL, on_progress, &p, &list, &err);
     double index_s = (double)(clock_mono_ns() - start) / 1e9;
     cli_progress_end(&p);
+    struct embed_report embed = {0};
+    if (!rc && models.model[0]) {
+        cli_progress_start(&p, "embed");
+        start = clock_mono_ns();
+        rc = eval_embed(&list, models.encoders[0], &models.space[0], a->vectors_dir, on_progress, &p, &embed.passages,
+                        &err);
+        embed.seconds = (double)(clock_mono_ns() - start) / 1e9;
+        embed.model = model_info(models.model[0])->name;
+        cli_progress_end(&p);
+    }
     if (!rc)
-        rc = run_rows(rows, n, &data, list, an, a, &err);
+        rc = run_rows(rows, n, &data, list, an, models.encoders[0], a, &err);
     int status = EXIT_OK;
     if (rc)
         status = cli_fail(EXIT_FAIL, "eval: %s", err.msg[0] ? err.msg : rag_code_name(rc));
     else if (a->json)
-        print_json(rows, n, &data, a->files.dir, list->n_chunks, index_s);
+        print_json(rows, n, &data, a->files.dir, list->n_chunks, index_s, &embed);
     else
-        print_rows(rows, n, &data, list->n_chunks, index_s);
+        print_rows(rows, n, &data, list->n_chunks, index_s, &embed);
     for (uint32_t i = 0; i < n; i++)
         eval_result_clear(&rows[i].result);
     list_free(list);
+    open_models_close(&models);
     analyzer_free(an);
     eval_data_clear(&data);
     return status;
@@ -260,6 +317,7 @@ int cmd_eval(int argc, char **argv)
                                          {"--qrels", &a.files.qrels, NULL},
                                          {"--legs", &a.legs, NULL},
                                          {"--run", &a.run_file, NULL},
+                                         {"--vectors", &a.vectors_dir, NULL},
                                          {"--ablation", NULL, &a.ablation},
                                          {"--chunk", NULL, &a.chunk},
                                          {"--json", NULL, &a.json},
@@ -270,10 +328,12 @@ int cmd_eval(int argc, char **argv)
     if (n || !a.files.dir)
         return cli_fail(EXIT_USAGE, "eval: %s: ragd eval --dataset DIR",
                         n ? "unexpected argument" : "no data set");
-    if (strcmp(a.legs, "dense") == 0 || strcmp(a.legs, "hybrid") == 0)
-        return cli_fail(EXIT_USAGE, "eval: --legs %s: not yet supported: use bm25 or full", a.legs);
-    if (strcmp(a.legs, "bm25") != 0 && strcmp(a.legs, "full") != 0)
-        return cli_fail(EXIT_USAGE, "eval: --legs %s: use bm25 or full", a.legs);
+    static const char *const legs[] = {"bm25", "dense", "hybrid", "full"};
+    bool known = false;
+    for (size_t i = 0; i < sizeof legs / sizeof *legs; i++)
+        known |= strcmp(a.legs, legs[i]) == 0;
+    if (!known)
+        return cli_fail(EXIT_USAGE, "eval: --legs %s: use bm25, dense, hybrid or full", a.legs);
     struct config cfg;
     status = cli_load_config("eval", &a.common, &cfg);
     if (status >= 0)

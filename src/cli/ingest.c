@@ -9,6 +9,7 @@
 
 #include "api/request_json.h"
 #include "cli/ingest_int.h"
+#include "pipeline/embedder.h"
 #include "cli/walk.h"
 #include "daemon/open.h"
 #include "sys/clock.h"
@@ -302,6 +303,41 @@ static uint32_t worker_count(bool remote, bool lines)
     return cores < 2 ? 2 : cores > MAX_INGEST_WORKERS ? MAX_INGEST_WORKERS : (uint32_t)cores;
 }
 
+/* Vectors for what this folder still lacks. Ended half-way, the next command or server goes on from there. */
+static int embed_all(struct ingest *in, bool quiet)
+{
+    struct knowledge *k = in->house->knowledge;
+    struct embedder *e = NULL;
+    struct knowledge_stats s;
+    struct rag_err err = {0};
+    struct embedder_options opt = {k, in->house->models.encoders[0], in->house->cfg.embedding_threads};
+    knowledge_stats(k, &s);
+    uint64_t before = s.vectors, missing = s.vectors_missing;
+    if (!missing)
+        return EXIT_OK;
+    if (embedder_start(&opt, &e, &err))
+        return cli_fail(EXIT_FAIL, "ingest: %s", err.msg);
+    int64_t start = clock_mono_ns();
+    struct cli_progress progress;
+    struct embedder_stats es = {0};
+    cli_progress_start(&progress, "embed");
+    while (s.vectors_missing && !es.failures) {
+        knowledge_vectors_wait(k, 200);
+        knowledge_stats(k, &s);
+        embedder_stats(e, &es);
+        cli_progress_step(&progress, s.vectors - before, missing);
+    }
+    cli_progress_end(&progress);
+    embedder_stop(e);
+    double took = (double)(clock_mono_ns() - start) / 1e9;
+    if (!quiet)
+        printf("%llu chunks embedded (%.1f s, %.0f/s)\n", (unsigned long long)(s.vectors - before), took,
+               (double)(s.vectors - before) / took);
+    return s.vectors_missing ? cli_fail(EXIT_FAIL, "ingest: %llu chunks not embedded: see the log above: run it again",
+                                        (unsigned long long)s.vectors_missing)
+                             : EXIT_OK;
+}
+
 static int run(struct ingest *in, struct walk *w, bool lines, bool json)
 {
     int64_t start = clock_mono_ns();
@@ -330,9 +366,12 @@ int cmd_ingest(int argc, char **argv)
 {
     struct cli_common common = {0};
     const char *collection = "default";
-    bool json = false, lines = false;
-    const struct cli_option options[] = {
-        CLI_COMMON_OPTIONS(&common), {"--collection", &collection, NULL}, {"--json", NULL, &json}, {0}};
+    bool json = false, lines = false, no_embed = false;
+    const struct cli_option options[] = {CLI_COMMON_OPTIONS(&common),
+                                         {"--collection", &collection, NULL},
+                                         {"--json", NULL, &json},
+                                         {"--no-embed", NULL, &no_embed},
+                                         {0}};
     int n, status = cli_parse("ingest", argc, argv, options, &n);
     if (status >= 0)
         return status;
@@ -364,6 +403,10 @@ int cmd_ingest(int argc, char **argv)
         status = house.remote ? ingest_remote_create(&in) : ingest_local_create(&in);
     if (status < 0)
         status = run(&in, &w, lines, json);
+    if (!house.remote && house.models.encoders[0] && !no_embed && status >= EXIT_OK && house.knowledge) {
+        int embedded = embed_all(&in, json);
+        status = status ? status : embedded;
+    }
     buf_clear(&in.failures);
     arena_clear(&in.arena);
     walk_clear(&w);

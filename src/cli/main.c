@@ -19,9 +19,10 @@ const struct cli_command cli_commands[] = {
      "  --profile NAME      balanced, latency, throughput or cost\n"
      "SIGTERM and SIGINT finish what is in flight and end; SIGHUP re-reads log.level.\n",
      cmd_serve, false},
-    {"ingest", "[--collection C] [--json] PATH...", "add files, folders, or JSON lines from - (stdin)",
+    {"ingest", "[--collection C] [--json] [--no-embed] PATH...", "add files, folders, or JSON lines from - (stdin)",
      "  --collection C  where to (default: default; created when missing)\n"
      "  --json          end with one JSON object on one line\n"
+     "  --no-embed      leave the vectors to the next server or ingest: search goes by words until then\n"
      "Takes txt, md, html, csv, json, jsonl and xlsx. Folders are read recursively; hidden files and types we do not\n"
      "take are skipped. A file is one document whose id is its real path with ':' for '/'. A line of JSON is\n"
      "{\"id\", \"title\", \"text\", \"source\", \"metadata\"}; only text is needed. What did not change is not written\n"
@@ -49,6 +50,20 @@ const struct cli_command cli_commands[] = {
     {"verify", "[--json]", "check the integrity of the stored data",
      "Checks the database, the segment manifest and every segment file. A damaged segment file loses nothing: the server rebuilds it.\n",
      cmd_verify, false},
+    {"model", "import|list|info|verify|bench|embed|tokens ...", "packed models for search by meaning",
+     "  import DIR [--name N] [--weights int8|f32] [--out FILE]\n"
+     "                         pack a model folder in the Hugging Face layout (default: into the models' folder)\n"
+     "  list                   packed models, and known ones with their licence and where they are\n"
+     "  info NAME|FILE         what a packed model is\n"
+     "  verify NAME|FILE       check every byte, and that a vector comes out right\n"
+     "  bench NAME|FILE        questions and passages a second on this machine\n"
+     "  embed NAME|FILE [--as query|passage|plain]\n"
+     "                         a line of stdin in, its vector as a JSON list out\n"
+     "  tokens NAME|FILE       a line of stdin in, its token ids as a JSON list out, without the ids around\n"
+     "  --json                 one JSON object (import, list, info, verify, bench)\n"
+     "The models' folder is $RAGD_MODELS, else $XDG_CACHE_HOME/ragd/models, else ~/.cache/ragd/models. A folder works\n"
+     "as NAME too, with a / in it: it is packed first, once.\n",
+     cmd_model, false},
     {"version", "", "print the version (also --version)", NULL, cmd_version, false},
     {"help", "[COMMAND]", "explain a command", NULL, cmd_help, false},
     {"extract-child", "FORMAT NAME", "internal: read one file, with limits", NULL, cmd_extract_child, true},
@@ -68,7 +83,7 @@ void cli_print_help(const struct cli_command *c)
     printf("usage: ragd %s%s%s\n%s\n", c->name, c->arguments[0] ? " " : "", c->arguments, c->summary);
     if (c->help)
         printf("\n%s", c->help);
-    if (c->help && strcmp(c->name, "config") != 0)
+    if (c->help && strcmp(c->name, "config") != 0 && strcmp(c->name, "model") != 0)
         fputs(common_help, stdout);
 }
 

@@ -18,8 +18,7 @@ struct self_server {
 
 static int self_serve(struct cli_house *h, struct self_server *s)
 {
-    s->pipeline =
-        (struct pipeline){.knowledge = h->knowledge, .analyzer = h->analyzer, .profile = h->cfg.profile};
+    s->pipeline = open_pipeline(&h->cfg, h->analyzer, &h->models, h->knowledge);
     struct api_key key = {.name = "local", .secret = h->lock.token, .scopes = SCOPE_ADMIN};
     struct api_options opt = {.host = "127.0.0.1",
                               .pipeline = &s->pipeline,
@@ -27,6 +26,7 @@ static int self_serve(struct cli_house *h, struct self_server *s)
                               .n_keys = 1,
                               .io_threads = 1,
                               .workers = 1,
+                              .question_threads = 1,
                               .max_concurrent_queries = 4,
                               .max_connections = 16};
     struct rag_err err = {0};

@@ -463,12 +463,54 @@ static bool check_string(struct loader *l, const struct config_row *row, const y
     return true;
 }
 
+static bool parse_f32(struct loader *l, const struct config_row *row, const yaml_node_t *n, float *out)
+{
+    double v;
+    if (!node_number(n, &v)) {
+        complain(l, n, "%s: wants a number, this is %s", row->path, node_kind(n));
+        return false;
+    }
+    if (!check_range(l, row, n, v))
+        return false;
+    *out = (float)v;
+    return true;
+}
+
+static bool parse_f32x3(struct loader *l, const struct config_row *row, const yaml_node_t *n, float *out)
+{
+    float v[3];
+    bool ok = true;
+    if (n->type == YAML_SEQUENCE_NODE && item_count(n) == 3) {
+        for (uint32_t i = 0; i < 3; i++)
+            ok &= parse_f32(l, row, item_at(l, n, i), &v[i]);
+    } else if (n->type == YAML_SCALAR_NODE) {
+        ok = parse_f32(l, row, n, &v[0]);
+        v[1] = v[2] = v[0];
+    } else {
+        complain(l, n, "%s: wants one number or three: [question, keywords, utterance]", row->path);
+        return false;
+    }
+    if (ok)
+        memcpy(out, v, sizeof v);
+    return ok;
+}
+
+static bool parse_bool(struct loader *l, const struct config_row *row, const yaml_node_t *n, bool *out)
+{
+    struct str s = n->type == YAML_SCALAR_NODE ? node_text(n) : str_make(NULL, 0);
+    bool yes = str_eqz(s, "true"), no = str_eqz(s, "false");
+    if (!yes && !no)
+        complain(l, n, "%s: wants true or false", row->path);
+    else
+        *out = yes;
+    return yes || no;
+}
+
 static void assign(struct loader *l, uint32_t r, const yaml_node_t *n)
 {
     const struct config_row *row = &config_rows[r];
     void *at = (char *)l->cfg + row->offset;
     bool ok = false;
-    double v;
     switch (row->type) {
     case CFG_STR: {
         const char *s = parse_string(l, row->path, n, (size_t)row->min, (size_t)row->max);
@@ -480,15 +522,9 @@ static void assign(struct loader *l, uint32_t r, const yaml_node_t *n)
     case CFG_ENUM: ok = parse_enum(l, row, n, at); break;
     case CFG_U32: ok = parse_u32(l, row, n, at); break;
     case CFG_U32X3: ok = parse_u32x3(l, row, n, at); break;
-    case CFG_F32:
-        ok = node_number(n, &v);
-        if (!ok) {
-            complain(l, n, "%s: wants a number, this is %s", row->path, node_kind(n));
-        } else if ((ok = check_range(l, row, n, v))) {
-            float f = (float)v;
-            memcpy(at, &f, sizeof f);
-        }
-        break;
+    case CFG_F32: ok = parse_f32(l, row, n, at); break;
+    case CFG_F32X3: ok = parse_f32x3(l, row, n, at); break;
+    case CFG_BOOL: ok = parse_bool(l, row, n, at); break;
     case CFG_STRS: {
         struct config_strings s;
         ok = parse_strings(l, row->path, n, (uint32_t)row->max, &s) && check_origins(l, n, &s);
@@ -752,7 +788,7 @@ static void assign_text(struct loader *l, uint32_t r, const char *text)
     struct buf b;
     buf_init(&b, MEM_MISC);
     bool list =
-        row->type == CFG_STRS || (row->type == CFG_U32X3 && strchr(text, ',')) || row->type == CFG_KEYS;
+        row->type == CFG_STRS || ((row->type == CFG_U32X3 || row->type == CFG_F32X3) && strchr(text, ',')) || row->type == CFG_KEYS;
     bool bare = list && text[strspn(text, " ")] != '[';
     if (bare && row->type == CFG_STRS) { /* quoted: an origin holds colons */
         buf_addc(&b, '[');

@@ -58,6 +58,10 @@ struct config {
     uint32_t max_queries;
     uint32_t max_connections; /* 0: config_connections() decides */
     struct profile profile;
+    bool stage_dense;
+    const char *embedding_provider, *embedding_model, *query_encoder;
+    uint32_t embedding_threads;
+    const char *fusion_method;
     const char *rerank_provider;
     uint32_t chunk_size_tokens, chunk_overlap_tokens;
     const char *user_words_file; /* "": none */

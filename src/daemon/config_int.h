@@ -9,6 +9,8 @@ enum config_type {
     CFG_ENUM, /* CFG_STR out of `choices` */
     CFG_U32,
     CFG_F32,
+    CFG_F32X3, /* [question, keywords, utterance]; one number stands for all three */
+    CFG_BOOL,
     CFG_U32X3, /* [simple, medium, complex]; one number stands for all three */
     CFG_STRS,
     CFG_KEYS,

@@ -55,6 +55,12 @@ static void value(struct buf *out, const struct config *c, const struct config_r
     case CFG_ENUM: quoted(out, *(const char *const *)at); break;
     case CFG_U32: buf_addf(out, "%u", *u); break;
     case CFG_F32: buf_addf(out, "%g", (double)*(const float *)at); break;
+    case CFG_F32X3: {
+        const float *f = at;
+        buf_addf(out, "[%g, %g, %g]", (double)f[0], (double)f[1], (double)f[2]);
+        break;
+    }
+    case CFG_BOOL: buf_addz(out, *(const bool *)at ? "true" : "false"); break;
     case CFG_U32X3: buf_addf(out, "[%u, %u, %u]", u[0], u[1], u[2]); break;
     case CFG_STRS: strings(out, at); break;
     case CFG_KEYS: keys(out, at); break;
@@ -112,7 +118,8 @@ static void range_line(struct buf *out, unsigned indent, const struct config_row
     char env[128];
     config_env_name(row->path, env, sizeof env);
     buf_addf(out, "%*s# ", (int)indent, "");
-    if (row->type == CFG_U32 || row->type == CFG_F32 || row->type == CFG_U32X3)
+    if (row->type == CFG_U32 || row->type == CFG_F32 || row->type == CFG_U32X3 ||
+        row->type == CFG_F32X3)
         buf_addf(out, "%g to %.10g. ", row->min, row->max);
     if (row->by_profile[0]) {
         buf_addz(out, "By profile:");

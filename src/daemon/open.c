@@ -1,8 +1,11 @@
 #include "daemon/open.h"
 
+#include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "obs/log.h"
 #include "sys/file.h"
 
 enum { MAX_USER_WORDS_BYTES = 16 << 20 };
@@ -55,8 +58,106 @@ rag_code open_check_data(const struct config *c, struct rag_err *err)
     return RAG_OK;
 }
 
-rag_code open_knowledge(const struct config *c, const struct analyzer *an, bool wait_ready,
-                        struct knowledge **out, struct rag_err *err)
+static rag_code use_model(struct open_models *m, uint32_t slot, struct model *model)
+{
+    const struct model_info *info = model_info(model);
+    m->model[slot] = model;
+    m->space[slot] = (struct vector_space){.dims = info->dims, .mean = info->mean};
+    memcpy(m->space[slot].digest, info->digest, sizeof info->digest);
+    return encoder_pool_new(model, &m->encoders[slot]);
+}
+
+/* The file of the cache that holds the model with this digest. */
+static struct model *find_by_digest(const uint8_t digest[32])
+{
+    char dir[4096], path[8192];
+    struct rag_err why;
+    if (model_cache_dir(dir, sizeof dir, &why))
+        return NULL;
+    DIR *d = opendir(dir);
+    struct model *found = NULL;
+    for (struct dirent *e; d && !found && (e = readdir(d));) {
+        size_t n = strlen(e->d_name);
+        if (n < 6 || strcmp(e->d_name + n - 5, ".ragm") != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (model_open(path, false, &found, &why))
+            found = NULL;
+        if (found && memcmp(model_info(found)->digest, digest, 32) != 0) {
+            model_close(found);
+            found = NULL;
+        }
+    }
+    if (d)
+        closedir(d);
+    return found;
+}
+
+/* The model whose vectors the data folder holds, when it is not the configured one. */
+static rag_code use_replaced(const char *data, struct open_models *m)
+{
+    struct store_reader *r;
+    struct store_model *models;
+    struct arena a = {0};
+    uint32_t n = 0;
+    struct rag_err why;
+    if (store_reader_open(&(struct store_options){.dir = data}, &r, &why))
+        return RAG_OK; /* a new folder, or one that opening it will complain about */
+    bool known = false;
+    rag_code rc = store_models(r, &a, &models, &n, &why);
+    for (uint32_t i = 0; i < n && !rc; i++)
+        known |= memcmp(models[i].digest, m->space[0].digest, 32) == 0 && n == 1;
+    struct model *old = NULL;
+    for (uint32_t i = n; i-- > 0 && !rc && !known && !old;)
+        if (memcmp(models[i].digest, m->space[0].digest, 32) != 0)
+            old = find_by_digest(models[i].digest);
+    if (n && !known && !rc)
+        log_info("another model than before: every chunk is embedded again",
+                 LOG_STR("serving_meanwhile", old ? model_info(old)->name : "words only"), LOG_END);
+    rc = old ? use_model(m, 1, old) : RAG_OK;
+    store_reader_close(r);
+    arena_clear(&a);
+    return rc;
+}
+
+rag_code open_models(const struct config *c, const char *data, struct open_models *out)
+{
+    char path[4096];
+    struct rag_err err = {0};
+    struct model *model = NULL;
+    *out = (struct open_models){0};
+    if (!c->stage_dense || strcmp(c->embedding_provider, "none") == 0) {
+        snprintf(out->why_not, sizeof out->why_not, "off");
+        return RAG_OK;
+    }
+    rag_code rc = model_resolve(c->embedding_model, path, sizeof path, &err);
+    if (!rc)
+        rc = model_open(path, false, &model, &err);
+    if (rc == RAG_ENOMEM)
+        return rc;
+    if (rc) {
+        snprintf(out->why_not, sizeof out->why_not, "%s", err.msg[0] ? err.msg : rag_code_name(rc));
+        return RAG_OK;
+    }
+    rc = use_model(out, 0, model);
+    if (!rc && data)
+        rc = use_replaced(data, out);
+    if (rc)
+        open_models_close(out);
+    return rc;
+}
+
+void open_models_close(struct open_models *m)
+{
+    for (uint32_t s = 0; s < VECTOR_SLOTS; s++) {
+        encoder_pool_free(m->encoders[s]);
+        model_close(m->model[s]);
+    }
+    *m = (struct open_models){0};
+}
+
+rag_code open_knowledge(const struct config *c, const struct analyzer *an, const struct open_models *models,
+                        bool wait_ready, struct knowledge **out, struct rag_err *err)
 {
     struct knowledge_options opt = {
         .dir = c->data,
@@ -64,7 +165,21 @@ rag_code open_knowledge(const struct config *c, const struct analyzer *an, bool 
         .analyzer = an,
         .wait_ready = wait_ready,
     };
+    for (uint32_t s = 0; s < VECTOR_SLOTS; s++)
+        opt.spaces[s] = models->model[s] ? &models->space[s] : NULL;
+    if (models->model[0])
+        opt.model_name = model_info(models->model[0])->name;
     return knowledge_open(&opt, out, err);
+}
+
+struct pipeline open_pipeline(const struct config *c, const struct analyzer *an, const struct open_models *models,
+                              struct knowledge *k)
+{
+    struct pipeline p = {.knowledge = k, .analyzer = an, .profile = c->profile};
+    memcpy(p.encoders, models->encoders, sizeof p.encoders);
+    p.why_no_encoder = models->model[0] ? NULL : strcmp(models->why_not, "off") == 0 ? "off" : "no model";
+    p.profile.fusion_method = strcmp(c->fusion_method, "rrf") == 0 ? FUSION_RRF : FUSION_CONVEX;
+    return p;
 }
 
 struct extract_limits open_extract_limits(const struct config *c)

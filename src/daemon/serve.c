@@ -1,5 +1,5 @@
-/* Start: signals blocked (every thread inherits that), descriptors, lock, analyser, knowledge, HTTP, address into
- * LOCK. Stop: the reverse; HTTP drains before the knowledge closes, the lock goes last. Signals are taken
+/* Start: signals blocked (every thread inherits that), descriptors, lock, analyser, models, knowledge, embedding, HTTP,
+ * address into LOCK. Stop: the reverse; HTTP drains before the knowledge closes, the lock goes last. Signals are taken
  * synchronously by the main thread, which does nothing else. */
 #include "daemon/serve.h"
 
@@ -14,6 +14,7 @@
 #include "api/server.h"
 #include "daemon/open.h"
 #include "obs/log.h"
+#include "pipeline/embedder.h"
 #include "store/lock.h"
 
 enum { DRAIN_MS = 20000, SPARE_DESCRIPTORS = 512 };
@@ -85,7 +86,7 @@ static void config_answer(void *ctx, struct buf *out)
 }
 
 static rag_code start_api(struct config *cfg, const struct serve_options *opt,
-                          const struct pipeline *pipeline, const char *token, struct api **out, char *address,
+                          const struct pipeline *pipeline, struct embedder *embedder, const char *token, struct api **out, char *address,
                           size_t address_size, struct rag_err *err)
 {
     char host[256];
@@ -104,6 +105,7 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt,
         .host = host,
         .port = port,
         .pipeline = pipeline,
+        .embedder = embedder,
         .keys = keys,
         .n_keys = cfg->keys.n,
         .cors_origins = cfg->cors_origins.items,
@@ -158,7 +160,9 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     struct data_lock_holder holder = {0};
     struct analyzer *analyzer = NULL;
     struct knowledge *knowledge = NULL;
-    struct pipeline pipeline = {.profile = cfg->profile};
+    struct open_models models = {0};
+    struct embedder *embedder = NULL;
+    struct pipeline pipeline;
     struct api *api = NULL;
     char address[320];
     struct config_report report;
@@ -183,11 +187,19 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
         goto done;
     if ((rc = open_analyzer(cfg, &analyzer, err)) != RAG_OK)
         goto done;
-    if ((rc = open_knowledge(cfg, analyzer, false, &knowledge, err)) != RAG_OK)
+    if ((rc = open_models(cfg, cfg->data, &models)) != RAG_OK) {
+        rag_err_set(err, rc, "model: out of memory");
         goto done;
-    pipeline.knowledge = knowledge;
-    pipeline.analyzer = analyzer;
-    rc = start_api(cfg, opt, &pipeline, lock.token, &api, address, sizeof address, err);
+    }
+    if (models.why_not[0] && strcmp(models.why_not, "off") != 0)
+        log_warn("no model: search goes by words only", LOG_STR("why", models.why_not), LOG_END);
+    if ((rc = open_knowledge(cfg, analyzer, &models, false, &knowledge, err)) != RAG_OK)
+        goto done;
+    struct embedder_options eo = {knowledge, models.encoders[0], cfg->embedding_threads};
+    if (models.encoders[0] && (rc = embedder_start(&eo, &embedder, err)) != RAG_OK)
+        goto done;
+    pipeline = open_pipeline(cfg, analyzer, &models, knowledge);
+    rc = start_api(cfg, opt, &pipeline, embedder, lock.token, &api, address, sizeof address, err);
     if (rc)
         goto done;
     if ((rc = data_lock_announce(&lock, address, err)) != RAG_OK)
@@ -198,7 +210,9 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     rc = RAG_OK;
 done:
     api_stop(api, DRAIN_MS);
+    embedder_stop(embedder);
     knowledge_close(knowledge);
+    open_models_close(&models);
     analyzer_free(analyzer);
     data_lock_release(&lock);
     config_report_clear(&report);

@@ -4,11 +4,16 @@
 
 #include <stdint.h>
 
+enum fusion_method { FUSION_CONVEX, FUSION_RRF };
+
 /* Arrays are [simple, medium, complex]. */
 struct profile {
     uint32_t query_timeout_ms[3];
     uint32_t rerank_candidates[3]; /* chunks that the extract (later: the reranker) looks at */
-    uint32_t retrieve_lexical;     /* candidates of the lexical leg */
+    uint32_t retrieve_lexical, retrieve_dense; /* candidates of each leg */
+    int fusion_method;             /* enum fusion_method */
+    float dense_weight[3];         /* of the convex fusion, 0..1: [question, keywords, utterance] */
+    float rrf_k, rrf_weights[2];   /* [lexical, dense] */
     float bm25_k1, bm25_b;
     uint32_t answer_sentences[3]; /* upper bound of sentences in an extract */
 };

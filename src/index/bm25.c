@@ -19,6 +19,11 @@ struct query_term {
     bool counts;  /* in the masses: not only a bigram across words */
     uint32_t *in; /* term number in each entry's segment, UINT32_MAX when absent */
 };
+struct bm25_query {
+    struct query_term *terms;
+    uint32_t n;
+    float k1, c0, c1; /* score = impact * (k1 + 1) * tf / (tf + c0 + c1 * length) */
+};
 
 static rag_code distinct_terms(const struct segment_list *list, const struct term_list *terms,
                                struct arena *a, struct query_term **out, uint32_t *n_out)
@@ -76,18 +81,17 @@ static void look_up(const struct segment_list *list, struct query_term *q, uint3
     }
 }
 
-static void score_segment(const struct segment *s, uint32_t entry, const struct query_term *q, uint32_t n,
-                          struct bm25_params p, float avg_len, float *acc)
+static void score_segment(const struct segment *s, uint32_t entry, const struct bm25_query *q, float *acc)
 {
     const uint16_t *lengths = s->lengths;
-    float c0 = p.k1 * (1 - p.b), c1 = p.k1 * p.b / avg_len;
-    for (uint32_t i = 0; i < n; i++) {
-        if (q[i].in[entry] == UINT32_MAX)
+    float c0 = q->c0, c1 = q->c1;
+    for (uint32_t i = 0; i < q->n; i++) {
+        if (q->terms[i].in[entry] == UINT32_MAX)
             continue;
-        const struct seg_term *t = &s->terms[q[i].in[entry]];
+        const struct seg_term *t = &s->terms[q->terms[i].in[entry]];
         const uint32_t *chunks = s->post_chunks + t->first;
         const uint8_t *tfs = s->post_tfs + t->first;
-        float impact = q[i].impact * (p.k1 + 1);
+        float impact = q->terms[i].impact * (q->k1 + 1);
         for (uint32_t j = 0; j < t->df; j++) {
             float tf = tfs[j];
             acc[chunks[j]] += impact * tf / (tf + c0 + c1 * lengths[chunks[j]]);
@@ -145,7 +149,8 @@ static int best_first(const void *a, const void *b)
     return worse(x, y) ? 1 : worse(y, x) ? -1 : 0;
 }
 
-static bool has_chunk(const struct segment *s, uint32_t term, uint32_t chunk)
+/* Where the chunk stands in the term's postings, UINT32_MAX when it does not. */
+static uint32_t posting_of(const struct segment *s, uint32_t term, uint32_t chunk)
 {
     const struct seg_term *t = &s->terms[term];
     const uint32_t *c = s->post_chunks + t->first;
@@ -157,23 +162,45 @@ static bool has_chunk(const struct segment *s, uint32_t term, uint32_t chunk)
         else
             hi = mid;
     }
-    return lo < t->df && c[lo] == chunk;
+    return lo < t->df && c[lo] == chunk ? t->first + lo : UINT32_MAX;
+}
+
+void bm25_score(const struct segment_list *list, const struct bm25_result *r, struct chunk_ref ref, float *score,
+                float *mass)
+{
+    const struct segment *s = list->e[ref.entry].segment;
+    const struct bm25_query *q = r->query;
+    *score = *mass = 0;
+    for (uint32_t i = 0; q && i < q->n; i++) {
+        const struct query_term *t = &q->terms[i];
+        uint32_t at = t->in[ref.entry] == UINT32_MAX ? UINT32_MAX : posting_of(s, t->in[ref.entry], ref.chunk);
+        if (at == UINT32_MAX)
+            continue;
+        float tf = s->post_tfs[at], impact = t->impact * (q->k1 + 1);
+        *score += impact * tf / (tf + q->c0 + q->c1 * s->lengths[ref.chunk]);
+        *mass += t->counts ? t->impact : 0;
+    }
 }
 
 rag_code bm25_search(const struct segment_list *list, const struct term_list *terms, const struct filter *f,
                      struct bm25_params p, uint32_t k, int64_t deadline_ns, struct arena *a,
                      struct bm25_result *out)
 {
-    struct query_term *q;
-    uint32_t n = 0;
-    *out = (struct bm25_result){0};
-    rag_code rc = distinct_terms(list, terms, a, &q, &n);
+    struct bm25_query *q = arena_zalloc(a, sizeof *q);
+    *out = (struct bm25_result){.query = q};
+    rag_code rc = q ? distinct_terms(list, terms, a, &q->terms, &q->n) : RAG_ENOMEM;
     if (rc)
         return rc;
-    out->terms = arena_array(a, (size_t)n + 1, sizeof *out->terms);
+    out->terms = arena_array(a, (size_t)q->n + 1, sizeof *out->terms);
     if (!out->terms)
         return RAG_ENOMEM;
-    look_up(list, q, n, out);
+    look_up(list, q->terms, q->n, out);
+    float avg_len = list->n_chunks ? (float)((double)list->total_length / (double)list->n_chunks) : 1;
+    if (!(avg_len > 0))
+        avg_len = 1;
+    q->k1 = p.k1;
+    q->c0 = p.k1 * (1 - p.b);
+    q->c1 = p.k1 * p.b / avg_len;
     uint32_t most = 1;
     for (uint32_t e = 0; e < list->n; e++)
         most = segment_n_chunks(list->e[e].segment) > most ? segment_n_chunks(list->e[e].segment) : most;
@@ -183,9 +210,6 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
         return RAG_ENOMEM;
     if (!out->n_known || k == 0)
         return RAG_OK;
-    float avg_len = list->n_chunks ? (float)((double)list->total_length / (double)list->n_chunks) : 1;
-    if (!(avg_len > 0))
-        avg_len = 1;
     for (uint32_t e = 0; e < list->n && !rc; e++) {
         if (e && deadline_ns && clock_mono_ns() > deadline_ns) {
             rc = RAG_ETIMEOUT;
@@ -198,7 +222,7 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
         if (rc)
             return rc;
         memset(acc, 0, (size_t)n_chunks * sizeof *acc);
-        score_segment(s, e, q, n, p, avg_len, acc);
+        score_segment(s, e, q, acc);
         float floor = out->n == k ? out->hits[0].score : 0;
         for (uint32_t c = 0; c < n_chunks; c++) {
             if (acc[c] <= floor || !bitmap_get(list->e[e].live, c) ||
@@ -211,11 +235,8 @@ rag_code bm25_search(const struct segment_list *list, const struct term_list *te
     }
     qsort(out->hits, out->n, sizeof *out->hits, best_first);
     for (uint32_t i = 0; i < out->n; i++) {
-        struct bm25_hit *h = &out->hits[i];
-        for (uint32_t t = 0; t < n; t++)
-            if (q[t].counts && q[t].in[h->ref.entry] != UINT32_MAX &&
-                has_chunk(list->e[h->ref.entry].segment, q[t].in[h->ref.entry], h->ref.chunk))
-                h->mass += q[t].impact;
+        float again;
+        bm25_score(list, out, out->hits[i].ref, &again, &out->hits[i].mass);
     }
     return rc;
 }

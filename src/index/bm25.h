@@ -16,6 +16,7 @@ struct bm25_hit {
         mass; /* sum of weight x idf of the query terms the chunk holds; bigrams across words left out, since
                  * a paraphrase breaks them without meaning anything else */
 };
+struct bm25_query;
 /* A distinct term of the question. */
 struct bm25_term {
     struct str text;
@@ -28,6 +29,7 @@ struct bm25_result {
     uint32_t n;
     float idf_mass, known_mass; /* the same for all distinct terms, and for those the collection holds */
     uint32_t n_terms, n_known;
+    const struct bm25_query *query; /* for bm25_score */
 };
 
 /* The k best live chunks for the query's terms (equal terms count once, with their largest weight):
@@ -39,6 +41,9 @@ struct bm25_result {
 RAG_MUST_CHECK rag_code bm25_search(const struct segment_list *list, const struct term_list *terms,
                                     const struct filter *f, struct bm25_params p, uint32_t k,
                                     int64_t deadline_ns, struct arena *a, struct bm25_result *out);
+/* Score and mass of one chunk for the question that `r` is the result of: exactly what bm25_search gives it. */
+void bm25_score(const struct segment_list *list, const struct bm25_result *r, struct chunk_ref ref, float *score,
+                float *mass);
 
 /* The first k live chunks' documents in list order one hit per document, by filter. */
 RAG_MUST_CHECK rag_code list_by_filter(const struct segment_list *list, const struct filter *f, uint32_t k,

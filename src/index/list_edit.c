@@ -40,15 +40,34 @@ struct segment_list *list_new_empty(void)
     return mem_zalloc(MEM_INDEX, sizeof(struct segment_list));
 }
 
+static void entry_unref(struct list_entry *e)
+{
+    segment_unref(e->segment);
+    bits_unref(bits_of(e->live));
+    for (uint32_t s = 0; s < VECTOR_SLOTS; s++)
+        vector_block_unref(e->vectors[s]);
+}
+
+/* Takes the references of a copied entry, with the blocks that `c` sets. */
+static void entry_ref(struct list_entry *e, const struct list_change *c)
+{
+    segment_ref(e->segment);
+    atomic_fetch_add_explicit(&bits_of(e->live)->refs, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < c->n_set; i++)
+        if (c->set[i].segment == e->segment)
+            e->vectors[c->set[i].slot] = c->set[i].block;
+    for (uint32_t s = 0; s < VECTOR_SLOTS; s++)
+        if (e->vectors[s])
+            vector_block_ref(e->vectors[s]);
+}
+
 void list_free(void *p)
 {
     struct segment_list *l = p;
     if (!l)
         return;
-    for (uint32_t i = 0; i < l->n; i++) {
-        segment_unref(l->e[i].segment);
-        bits_unref(bits_of(l->e[i].live));
-    }
+    for (uint32_t i = 0; i < l->n; i++)
+        entry_unref(&l->e[i]);
     mem_free(MEM_INDEX, l);
 }
 
@@ -112,8 +131,7 @@ rag_code list_edit(const struct segment_list *cur, const struct list_change *c, 
             continue;
         struct list_entry *e = &l->e[l->n++];
         *e = cur->e[i];
-        segment_ref(e->segment);
-        atomic_fetch_add_explicit(&bits_of(e->live)->refs, 1, memory_order_relaxed);
+        entry_ref(e, c);
         rc = kill_docs(e, c->dead, c->n_dead);
     }
     if (!rc && c->add) {
@@ -121,6 +139,8 @@ rag_code list_edit(const struct segment_list *cur, const struct list_change *c, 
         if (b) {
             struct list_entry *e = &l->e[l->n++];
             *e = (struct list_entry){.segment = segment_ref(c->add), .live = b->words};
+            for (uint32_t v = 0; v < VECTOR_SLOTS; v++)
+                e->vectors[v] = c->add_vectors[v] ? vector_block_ref(c->add_vectors[v]) : NULL;
             count_live(e);
             rc = kill_docs(e, c->dead, c->n_dead);
         } else {
@@ -134,8 +154,7 @@ rag_code list_edit(const struct segment_list *cur, const struct list_change *c, 
     uint32_t kept = 0;
     for (uint32_t i = 0; i < l->n; i++) {
         if (l->e[i].n_live == 0) {
-            segment_unref(l->e[i].segment);
-            bits_unref(bits_of(l->e[i].live));
+            entry_unref(&l->e[i]);
             continue;
         }
         l->n_chunks += l->e[i].n_live;

@@ -19,6 +19,14 @@ struct list_change {
     uint32_t n_dead;
     struct segment *add;
     const uint64_t *add_live;
+    struct vector_block *add_vectors[VECTOR_SLOTS]; /* of `add`; a reference each is taken; NULL: none */
+    /* Entries whose block of a slot is another from now on (a reference is taken): n_set. */
+    const struct vectors_set {
+        const struct segment *segment;
+        uint32_t slot;
+        struct vector_block *block; /* NULL: none any more */
+    } *set;
+    uint32_t n_set;
 };
 RAG_MUST_CHECK rag_code list_edit(const struct segment_list *cur, const struct list_change *c,
                                   struct segment_list **out);

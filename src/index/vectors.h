@@ -9,26 +9,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/arena.h"
 #include "base/status.h"
-#include "index/filter.h"
+#include "base/str.h"
+
+enum { VECTOR_MAX_DIMS = 4096 };
 
 /* Which model made the vectors. Real vectors share a large mean: it is subtracted before quantising, and added
- * back exactly to every score. */
+ * back exactly to every score. A mean of other text, or of zeros, is right too, only less exact. */
 struct vector_space {
     uint8_t digest[32];
-    uint32_t dims;
-    const float *mean; /* dims; outlives every use of the space */
+    uint32_t dims;     /* 1 .. VECTOR_MAX_DIMS */
+    const float *mean; /* dims, finite; outlives the blocks of the space */
 };
 
 struct vector_block;
-/* Empty block of n_rows, in memory, one reference. */
+/* Empty block of n_rows, in memory, one reference. RAG_ENOMEM; RAG_EINVAL: dims out of range. */
 RAG_MUST_CHECK rag_code vector_block_new(const struct vector_space *space, uint32_t n_rows, struct vector_block **out);
 struct vector_block *vector_block_ref(struct vector_block *b);
 void vector_block_unref(struct vector_block *b); /* NULL is fine */
 
-/* Sets a row (dims floats, unit length) that has none yet; readers see it whole or not at all. One thread at a time,
- * beside any number of readers. */
+/* Sets a row (dims floats, unit length) that has none yet, of a block in memory; readers see it whole or not at all.
+ * One thread at a time puts, copies to or writes a block, beside any number of readers. What is not finite or far
+ * from unit length (a broken model) becomes the mean, not undefined behaviour. */
 void vector_block_put(struct vector_block *b, uint32_t row, const float *v);
 /* The same with the quantised row of another block of the same space, which has it. */
 void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from, uint32_t from_row);
@@ -38,7 +40,7 @@ uint32_t vector_block_present(const struct vector_block *b); /* rows that are se
 uint64_t vector_block_bytes(const struct vector_block *b);
 bool vector_block_is_file(const struct vector_block *b);
 
-/* Writes dir/name atomically and durably; *out is the same block mapped. */
+/* Writes dir/name atomically and durably; *out is the same block mapped. A row that is put later is not in it. */
 RAG_MUST_CHECK rag_code vector_block_write(const struct vector_block *b, const char *dir, const char *name,
                                            struct vector_block **out, struct rag_err *err);
 /* Maps and checks: magic, version (RAG_EVERSION), sizes and checksum (RAG_ECORRUPT); another model, another mean or

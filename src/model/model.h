@@ -51,6 +51,9 @@ struct model_import_options {
  * RAG_EFORMAT, RAG_EUNSUPPORTED, RAG_ETOOBIG, RAG_ENOTFOUND, RAG_ENOSPC: err says which file, which tensor and why. */
 RAG_MUST_CHECK rag_code model_import(const char *dir, const struct model_import_options *opt, const char *path,
                                      struct rag_err *err);
+/* The name that it would give: `name` when not NULL, else ragd.json's, else the folder's. Reads the folder's small
+ * files, with the errors of model_import. */
+RAG_MUST_CHECK rag_code model_import_name(const char *dir, const char *name, char out[65], struct rag_err *err);
 
 /* ---- finding ---------------------------------------------------------------------------------------------- */
 /* Folder of packed models: $RAGD_MODELS, else $XDG_CACHE_HOME/ragd/models, else ~/.cache/ragd/models. */

@@ -7,7 +7,7 @@
 #include "sys/file.h"
 
 struct layer_norm {
-    const float *gamma, *beta; /* hidden */
+    const float *gamma, *beta; /* hidden; 64-byte aligned */
 };
 struct encoder_layer {
     struct gemm_matrix qkv; /* n = 3 * hidden: all of q, then k, then v */
@@ -18,7 +18,8 @@ struct encoder_layer {
 };
 struct model {
     struct model_info info;
-    struct file_map map;
+    struct file_map map; /* empty when the bytes are somebody else's */
+    struct str bytes;    /* the whole file */
     struct tokenizer *tokenizer;
     /* Word embeddings: int8 rows [vocabulary][hidden] with a scale for each row, or f32 rows. */
     const int8_t *word;
@@ -28,5 +29,9 @@ struct model {
     struct layer_norm embedding_norm;
     struct encoder_layer *layers; /* info.layers */
 };
+
+/* model_open on bytes that outlive the model and are 64-byte aligned. `what` names them in messages. */
+RAG_MUST_CHECK rag_code model_open_bytes(struct str bytes, const char *what, bool verify, struct model **out,
+                                         struct rag_err *err);
 
 #endif

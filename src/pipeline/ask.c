@@ -1,16 +1,21 @@
 /* The path of a question: the rows of `stages`, in order. The name of a row is the folder under stages/, the
- * trace span and the `stage` label of the latency metric. A stage that fails stops the question with its code; one that runs
- * out of time does not: what it found so far goes on. */
+ * trace span and the `stage` label of the latency metric. A stage that fails stops the question with its code, or, where its
+ * row says SKIP, is left out; one that runs out of time hands on what it found. */
 #include "pipeline/ask.h"
 
+#include "obs/log.h"
 #include "stages/analysis/analysis.h"
+#include "stages/embedding/embedding.h"
+#include "stages/fusion/fusion.h"
 #include "stages/generation/extract_answer.h"
 #include "stages/retrieval/retrieval.h"
 #include "sys/clock.h"
 #include "wire/json_out.h"
 
-static rag_code analyse(const struct pipeline *p, struct ask *k)
+static rag_code analyse(const struct pipeline *p, struct ask *const *ks, uint32_t n)
 {
+    struct ask *k = ks[0];
+    (void)n;
     rag_code rc = analysis_run(p->analyzer, &k->query, &k->analysis);
     if (!rc && k->deadline_ns == 0)
         k->deadline_ns =
@@ -18,14 +23,45 @@ static rag_code analyse(const struct pipeline *p, struct ask *k)
     return rc;
 }
 
-static rag_code retrieve(const struct pipeline *p, struct ask *k)
+/* All of them are compared in one slot; another slot's wait for the next call. */
+static rag_code embed(const struct pipeline *p, struct ask *const *ks, uint32_t n)
 {
-    uint32_t limit = p->profile.retrieve_lexical;
-    if (limit < k->query.top_k)
-        limit = k->query.top_k;
-    rag_code rc =
-        retrieval_run(&k->query, &k->analysis, &p->profile, limit, k->deadline_ns, k->arena, &k->hits);
-    if (k->listing)
+    const struct query *queries[ASK_BATCH];
+    struct arena *arenas[ASK_BATCH];
+    struct qvec *out[ASK_BATCH];
+    uint32_t slot = knowledge_dense_slot(p->knowledge);
+    for (uint32_t i = 0; i < n; i++) {
+        queries[i] = &ks[i]->query;
+        arenas[i] = ks[i]->arena;
+        out[i] = &ks[i]->qvec;
+        *out[i] = (struct qvec){.slot = slot, .why_not = p->why_no_encoder};
+    }
+    if (!p->encoders[slot])
+        return RAG_OK;
+    rag_code rc = embedding_run(p->encoders[slot], queries, arenas, n, out);
+    for (uint32_t i = 0; i < n && rc; i++)
+        *out[i] = (struct qvec){.slot = slot, .why_not = rag_code_name(rc)};
+    return rc;
+}
+
+static rag_code retrieve(const struct pipeline *p, struct ask *const *ks, uint32_t n)
+{
+    struct ask *k = ks[0];
+    struct retrieval_limits limits = {p->profile.retrieve_lexical, p->profile.retrieve_dense};
+    (void)n;
+    if (limits.lexical < k->query.top_k)
+        limits.lexical = k->query.top_k;
+    if (limits.dense < k->query.top_k)
+        limits.dense = k->query.top_k;
+    return retrieval_run(&k->query, &k->analysis, &k->qvec, &p->profile, limits, k->deadline_ns, k->arena, &k->hits);
+}
+
+static rag_code fuse(const struct pipeline *p, struct ask *const *ks, uint32_t n)
+{
+    struct ask *k = ks[0];
+    (void)n;
+    rag_code rc = fusion_run(&k->analysis, &p->profile, k->arena, &k->hits);
+    if (rc)
         return rc;
     k->confidence = calibrate_hits(&k->analysis, &k->hits);
     while (k->hits.n && (double)k->hits.items[k->hits.n - 1].score < k->query.min_score)
@@ -33,8 +69,10 @@ static rag_code retrieve(const struct pipeline *p, struct ask *k)
     return rc;
 }
 
-static rag_code generate(const struct pipeline *p, struct ask *k)
+static rag_code generate(const struct pipeline *p, struct ask *const *ks, uint32_t n)
 {
+    struct ask *k = ks[0];
+    (void)n;
     return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile,
                           k->arena, &k->answer);
 }
@@ -59,16 +97,31 @@ static void explain_analysis(const struct ask *k, struct buf *out)
     buf_addc(out, ']');
 }
 
+static void explain_embedding(const struct ask *k, struct buf *out)
+{
+    if (k->qvec.v)
+        buf_addf(out, "\"dimensions\":%u", k->qvec.dims);
+    else
+        buf_addf(out, "\"skipped\":\"%s\"", k->qvec.why_not ? k->qvec.why_not : "");
+}
+
 static void explain_retrieval(const struct ask *k, struct buf *out)
 {
     const struct hits *h = &k->hits;
     buf_addf(
         out,
-        "\"segments\":%u,\"chunks\":%llu,\"candidates\":%u,\"terms\":%u,\"known_terms\":%u,\"idf_mass\":%.3f,"
-        "\"known_mass\":%.3f,\"best_bm25\":%.3f,\"confidence\":%.3f",
-        h->list->n, (unsigned long long)h->list->n_chunks, h->n, h->n_terms, h->n_known_terms,
-        (double)h->idf_mass, (double)h->known_mass, h->n ? (double)h->items[0].bm25 : 0.0,
-        (double)k->confidence);
+        "\"segments\":%u,\"chunks\":%llu,\"lexical\":%u,\"dense\":%u,\"candidates\":%u,\"terms\":%u,"
+        "\"known_terms\":%u,\"idf_mass\":%.3f,\"known_mass\":%.3f",
+        h->list->n, (unsigned long long)h->list->n_chunks, h->n_lexical, h->n_dense, h->n, h->n_terms,
+        h->n_known_terms, (double)h->idf_mass, (double)h->known_mass);
+}
+
+static void explain_fusion(const struct ask *k, struct buf *out)
+{
+    const struct hits *h = &k->hits;
+    buf_addf(out, "\"legs\":\"%s\",\"best_bm25\":%.3f,\"best_cosine\":%.3f,\"confidence\":%.3f",
+             h->dense ? "lexical,dense" : "lexical", h->n ? (double)h->items[0].bm25 : 0.0,
+             h->n ? (double)h->items[0].cosine : 0.0, (double)k->confidence);
 }
 
 static void explain_generation(const struct ask *k, struct buf *out)
@@ -77,14 +130,21 @@ static void explain_generation(const struct ask *k, struct buf *out)
              k->answer.found ? "true" : "false", k->answer.n_citations);
 }
 
+enum together { ALONE, BATCH };
+enum on_failure { STOP, SKIP };
+
 static const struct stage_row {
     const char *name;
-    rag_code (*run)(const struct pipeline *p, struct ask *k);
+    enum together together; /* ALONE: run gets one question at a time */
+    enum on_failure on_failure;
+    rag_code (*run)(const struct pipeline *p, struct ask *const *asks, uint32_t n);
     void (*explain)(const struct ask *k, struct buf *out);
 } stages[STAGES] = {
-    [STAGE_ANALYSIS] = {"analysis", analyse, explain_analysis},
-    [STAGE_RETRIEVAL] = {"retrieval", retrieve, explain_retrieval},
-    [STAGE_GENERATION] = {"generation", generate, explain_generation},
+    [STAGE_ANALYSIS] = {"analysis", ALONE, STOP, analyse, explain_analysis},
+    [STAGE_EMBEDDING] = {"embedding", BATCH, SKIP, embed, explain_embedding},
+    [STAGE_RETRIEVAL] = {"retrieval", ALONE, STOP, retrieve, explain_retrieval},
+    [STAGE_FUSION] = {"fusion", ALONE, STOP, fuse, explain_fusion},
+    [STAGE_GENERATION] = {"generation", ALONE, STOP, generate, explain_generation},
 };
 
 const char *stage_name(enum stage s)
@@ -92,32 +152,52 @@ const char *stage_name(enum stage s)
     return stages[s].name;
 }
 
-static rag_code run_stage(const struct pipeline *p, struct ask *k, enum stage s)
+static bool is_left_out(const struct ask *k, enum stage s)
 {
-    int64_t start = clock_mono_ns();
-    rag_code rc = stages[s].run(p, k);
-    k->stage_ns[s] = clock_mono_ns() - start;
-    if (rc == RAG_ETIMEOUT) {
-        k->cut_short = stages[s].name;
-        rc = RAG_OK;
+    switch (s) {
+    case STAGE_ANALYSIS:
+    case STAGE_EMBEDDING:
+    case STAGE_FUSION: return k->listing;
+    case STAGE_GENERATION: return k->search_only;
+    default: return false;
     }
-    if (!rc && k->query.explain) {
-        buf_addf(&k->explain, "%s\"%s\":{\"ms\":%.3f,", k->explain.len ? "," : "", stages[s].name,
-                 (double)k->stage_ns[s] / 1e6);
-        stages[s].explain(k, &k->explain);
-        buf_addc(&k->explain, '}');
-        if (buf_failed(&k->explain)) /* half of it is no JSON */
-            rc = RAG_ENOMEM;
-    }
-    return rc;
 }
 
-rag_code ask_run(const struct pipeline *p, struct ask *k, struct rag_err *err)
+static rag_code explain(struct ask *k, enum stage s)
+{
+    buf_addf(&k->explain, "%s\"%s\":{\"ms\":%.3f,", k->explain.len ? "," : "", stages[s].name,
+             (double)k->stage_ns[s] / 1e6);
+    stages[s].explain(k, &k->explain);
+    buf_addc(&k->explain, '}');
+    return buf_failed(&k->explain) ? RAG_ENOMEM : RAG_OK; /* half of it is no JSON */
+}
+
+/* Runs one stage for n questions at once; rc of each. */
+static void run_stage(const struct pipeline *p, struct ask *const *ks, uint32_t n, enum stage s, rag_code *rc)
 {
     int64_t start = clock_mono_ns();
+    rag_code got = stages[s].run(p, ks, n);
+    int64_t took = clock_mono_ns() - start;
+    if (got && got != RAG_ETIMEOUT && stages[s].on_failure == SKIP) {
+        log_warn("stage left out", LOG_STR("stage", stages[s].name), LOG_STR("why", rag_code_name(got)), LOG_END);
+        got = RAG_OK;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        ks[i]->stage_ns[s] = took;
+        if (got == RAG_ETIMEOUT)
+            ks[i]->cut_short = stages[s].name;
+        rc[i] = got == RAG_ETIMEOUT ? RAG_OK : got;
+        if (!rc[i] && ks[i]->query.explain)
+            rc[i] = explain(ks[i], s);
+    }
+}
+
+static rag_code begin(const struct pipeline *p, struct ask *k, struct rag_err *err)
+{
     term_list_init(&k->analysis.terms);
     buf_init(&k->explain, MEM_REQUEST);
     k->pinned = false;
+    k->qvec = (struct qvec){0};
     for (int s = 0; s < STAGES; s++)
         k->stage_ns[s] = -1;
     if (k->query.text.len == 0 && !k->listing)
@@ -127,13 +207,49 @@ rag_code ask_run(const struct pipeline *p, struct ask *k, struct rag_err *err)
         return rag_err_param(err, rc, "collection", "no collection %.*s", (int)k->query.collection.len,
                              k->query.collection.ptr);
     k->pinned = true;
-    for (int s = 0; s < STAGES && !rc; s++) {
-        bool skip = (s == STAGE_ANALYSIS && k->listing) || (s == STAGE_GENERATION && k->search_only);
-        if (!skip && (rc = run_stage(p, k, (enum stage)s)))
-            rag_err_set(err, rc, "%s: %s", stages[s].name, rag_code_name(rc));
+    return RAG_OK;
+}
+
+void ask_run_batch(const struct pipeline *p, struct ask *const *asks, uint32_t n, rag_code *rc, struct rag_err *err)
+{
+    int64_t start = clock_mono_ns();
+    RAG_ASSERT(n <= ASK_BATCH);
+    for (uint32_t i = 0; i < n; i++)
+        rc[i] = begin(p, asks[i], &err[i]);
+    for (int s = 0; s < STAGES; s++) {
+        struct ask *at_once[ASK_BATCH];
+        uint32_t from[ASK_BATCH], m = 0;
+        rag_code got[ASK_BATCH];
+        for (uint32_t i = 0; i < n; i++)
+            if (!rc[i] && !is_left_out(asks[i], (enum stage)s)) {
+                from[m] = i;
+                at_once[m++] = asks[i];
+            }
+        if (stages[s].together == BATCH && m)
+            run_stage(p, at_once, m, (enum stage)s, got);
+        for (uint32_t i = 0; i < m; i++) {
+            if (stages[s].together == ALONE)
+                run_stage(p, &at_once[i], 1, (enum stage)s, &got[i]);
+            rc[from[i]] = got[i];
+            if (got[i] && !err[from[i]].msg[0])
+                rag_err_set(&err[from[i]], got[i], "%s: %s", stages[s].name, rag_code_name(got[i]));
+        }
     }
-    k->total_ns = clock_mono_ns() - start;
+    for (uint32_t i = 0; i < n; i++)
+        asks[i]->total_ns = clock_mono_ns() - start;
+}
+
+rag_code ask_run(const struct pipeline *p, struct ask *k, struct rag_err *err)
+{
+    rag_code rc;
+    struct rag_err why = {0};
+    ask_run_batch(p, &k, 1, &rc, err ? err : &why);
     return rc;
+}
+
+bool ask_is_heavy(const struct pipeline *p)
+{
+    return p->encoders[0] || p->encoders[1];
 }
 
 void ask_end(const struct pipeline *p, struct ask *k)

@@ -12,9 +12,11 @@
 #include "flow/hits.h"
 #include "flow/profile.h"
 #include "flow/query.h"
+#include "flow/qvec.h"
+#include "model/encoder_pool.h"
 #include "pipeline/knowledge.h"
 
-enum stage { STAGE_ANALYSIS, STAGE_RETRIEVAL, STAGE_GENERATION, STAGES };
+enum stage { STAGE_ANALYSIS, STAGE_EMBEDDING, STAGE_RETRIEVAL, STAGE_FUSION, STAGE_GENERATION, STAGES };
 const char *
 stage_name(enum stage s); /* "analysis", ...: also the metric's label and the folder under stages/ */
 
@@ -23,6 +25,10 @@ struct pipeline {
     struct knowledge *knowledge;
     const struct analyzer *analyzer;
     struct profile profile;
+    /* By the slot of the vectors they make: [0] the configured model's, [1] the one it replaces. NULL: the dense leg is
+     * off, for the reason given. */
+    struct encoder_pool *encoders[VECTOR_SLOTS];
+    const char *why_no_encoder;
 };
 
 struct ask {
@@ -31,6 +37,7 @@ struct ask {
     bool search_only;    /* in: stop after retrieval (/v1/search) */
     bool listing;        /* in: with search_only and empty text: list by filter */
     struct query_analysis analysis;
+    struct qvec qvec;
     struct hits hits;
     float confidence;
     struct answer answer;
@@ -45,6 +52,12 @@ struct ask {
 /* Runs the stages. The list stays pinned so that hits can be read: ask_end must follow on the same thread.
  * RAG_ENOTFOUND: unknown collection. RAG_EINVAL: empty question. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code ask_run(const struct pipeline *p, struct ask *ask, struct rag_err *err);
+/* The same for n questions that wait at the same time, up to ASK_BATCH: what is cheaper together runs together. Each is
+ * its own success or failure: rc[i], err[i]. */
+enum { ASK_BATCH = 16 };
+void ask_run_batch(const struct pipeline *p, struct ask *const *asks, uint32_t n, rag_code *rc, struct rag_err *err);
+/* Whether questions take long enough (an encoder runs) to be worth a thread of their own. */
+bool ask_is_heavy(const struct pipeline *p);
 void ask_end(const struct pipeline *p, struct ask *ask);
 
 #endif

@@ -9,6 +9,8 @@
 #include "index/segment.h"
 #include "pipeline/chunk_terms.h"
 #include "stages/analysis/analysis.h"
+#include "stages/embedding/embedding.h"
+#include "stages/fusion/fusion.h"
 #include "stages/retrieval/retrieval.h"
 #include "sys/clock.h"
 #include "text/utf8.h"
@@ -137,7 +139,7 @@ static uint32_t rank_docs(const struct hits *h, uint32_t *seen, uint32_t query, 
         if (seen[doc] == query + 1)
             continue;
         seen[doc] = query + 1;
-        out[n++] = (struct eval_ranked){doc, h->items[i].bm25};
+        out[n++] = (struct eval_ranked){doc, h->items[i].fused};
     }
     return n;
 }
@@ -160,6 +162,7 @@ static void measure(const struct eval_query *q, const struct eval_ranked *ranked
 struct runner {
     const struct segment_list *list;
     const struct analyzer *an;
+    struct encoder_pool *encoders;
     const struct eval_setting *s;
     struct query_analysis qa;
     struct arena arena; /* of one query */
@@ -179,22 +182,37 @@ static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t n
         r->qa.terms.items[i].weight = 1;
     uint64_t docs = r->list->n_docs ? r->list->n_docs : 1;
     uint32_t limit = r->s->depth * (r->list->n_chunks > docs ? CHUNKS_A_DOC : 1);
+    struct qvec qvec = {0}, *to[] = {&qvec};
+    start = clock_mono_ns();
+    if (!rc && r->s->dense)
+        rc = embedding_run(r->encoders, (const struct query *[]){&query}, (struct arena *[]){&r->arena}, 1, to);
+    ns[EVAL_EMBEDDING] = clock_mono_ns() - start;
+    struct retrieval_limits limits = {r->s->lexical ? limit : 0, r->s->dense ? limit : 0};
     start = clock_mono_ns();
     if (!rc)
-        rc = retrieval_run(&query, &r->qa, &r->s->profile, limit, 0, &r->arena, &hits);
+        rc = retrieval_run(&query, &r->qa, &qvec, &r->s->profile, limits, 0, &r->arena, &hits);
     ns[EVAL_RETRIEVAL] = clock_mono_ns() - start;
+    struct profile p = r->s->profile;
+    if (!r->s->lexical) { /* the dense leg alone */
+        p.fusion_method = FUSION_CONVEX;
+        p.dense_weight[0] = p.dense_weight[1] = p.dense_weight[2] = 1;
+    }
+    start = clock_mono_ns();
+    if (!rc)
+        rc = fusion_run(&r->qa, &p, &r->arena, &hits);
+    ns[EVAL_FUSION] = clock_mono_ns() - start;
     if (!rc)
         *n = rank_docs(&hits, r->seen, number, r->s->depth, r->ranked);
     return rc;
 }
 
 rag_code eval_run(const struct eval_data *d, const struct segment_list *list, const struct analyzer *an,
-                  const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out,
+                  struct encoder_pool *encoders, const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out,
                   struct rag_err *err)
 {
     const struct eval_query *queries = (const struct eval_query *)(const void *)d->queries.ptr;
     *out = (struct eval_result){.n = (uint32_t)(d->queries.len / sizeof *queries)};
-    struct runner r = {.list = list, .an = an, .s = s};
+    struct runner r = {.list = list, .an = an, .encoders = encoders, .s = s};
     term_list_init(&r.qa.terms);
     r.seen = arena_array(&out->arena, d->docs.len / sizeof(struct eval_doc) + 1, sizeof *r.seen);
     r.ranked = arena_array(&out->arena, s->depth, sizeof *r.ranked);

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "flow/profile.h"
 #include "index/list.h"
+#include "model/encoder_pool.h"
 #include "text/analyzer.h"
 #include "text/chunker.h"
 
@@ -70,8 +71,15 @@ RAG_MUST_CHECK rag_code eval_index(const struct eval_data *d, const struct analy
                                    const struct chunker_options *chunker, eval_progress *progress, void *ctx,
                                    struct segment_list **out, struct rag_err *err);
 
+/* Vectors for every chunk of the list, on all cores; *list is replaced. dir (NULL: none) keeps them by model and text, so
+ * that a second run embeds nothing; *embedded counts what was not there. RAG_ECONFLICT: dir has another model's. */
+RAG_MUST_CHECK rag_code eval_embed(struct segment_list **list, struct encoder_pool *encoders,
+                                   const struct vector_space *space, const char *dir, eval_progress *progress,
+                                   void *ctx, uint64_t *embedded, struct rag_err *err);
+
 struct eval_setting {
     struct profile profile;
+    bool lexical, dense; /* the legs that run */
     uint32_t depth;     /* documents retrieved; each by its best chunk */
     bool equal_weights; /* every term of a question weighs the same */
 };
@@ -82,15 +90,16 @@ struct eval_ranked {
 /* Called after each query with its ranking. */
 typedef void eval_each(void *ctx, uint32_t query, const struct eval_ranked *ranked, uint32_t n);
 
-enum { EVAL_ANALYSIS, EVAL_RETRIEVAL, EVAL_STAGES };
+enum { EVAL_ANALYSIS, EVAL_EMBEDDING, EVAL_RETRIEVAL, EVAL_FUSION, EVAL_STAGES };
 struct eval_result {
     uint32_t n;
     double *per_query[EVAL_METRICS]; /* n values each */
     double *ms[EVAL_STAGES];         /* n values each */
     struct arena arena;
 };
+/* encoders: for settings with a dense leg. */
 RAG_MUST_CHECK rag_code eval_run(const struct eval_data *d, const struct segment_list *list,
-                                 const struct analyzer *an, const struct eval_setting *s, eval_each *each,
+                                 const struct analyzer *an, struct encoder_pool *encoders, const struct eval_setting *s, eval_each *each,
                                  void *ctx, struct eval_result *out, struct rag_err *err);
 void eval_result_clear(struct eval_result *r);
 

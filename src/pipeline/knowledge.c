@@ -85,6 +85,15 @@ void knowledge_stats(struct knowledge *k, struct knowledge_stats *out)
         out->chunks += l->n_chunks;
         out->segments += l->n;
         for (uint32_t e = 0; e < l->n; e++) {
+            const struct vector_block *b = l->e[e].vectors[0];
+            for (uint32_t c = 0; b && c < segment_n_chunks(l->e[e].segment); c++) {
+                bool live = bitmap_get(l->e[e].live, c), has = vector_block_has(b, c);
+                out->vectors += live && has;
+                out->vectors_missing += live && !has;
+            }
+            out->vector_bytes += b ? vector_block_bytes(b) : 0;
+        }
+        for (uint32_t e = 0; e < l->n; e++) {
             out->segments_in_memory += l->e[e].segment->owned != NULL;
             out->segment_bytes += segment_bytes(l->e[e].segment);
         }
@@ -199,7 +208,11 @@ static rag_code adopt_segment(struct opening *o, struct collection *c, struct se
         for (uint32_t i = 0; i < s->docs[d].n_chunks; i++)
             bitmap_set(live, s->docs[d].first_chunk + i);
     }
-    rag_code rc = list_edit(atomic_load(&c->list), &(struct list_change){.add = s, .add_live = live}, &next);
+    struct list_change change = {.add = s, .add_live = live};
+    rag_code rc = knowledge_blocks_open(o->k, file, s->h->n_chunks, live, change.add_vectors);
+    if (!rc)
+        rc = list_edit(atomic_load(&c->list), &change, &next);
+    knowledge_blocks_unref(change.add_vectors);
     if (!rc) {
         bool listed = next->n && next->e[next->n - 1].segment == s;
         knowledge_publish(c, next);
@@ -241,8 +254,14 @@ static void sweep_files(struct knowledge *k)
     for (struct dirent *e; (e = readdir(d));) {
         bool known = strcmp(e->d_name, "MANIFEST") == 0 || e->d_name[0] == '.';
         const struct segment_file *f = (const void *)k->files.ptr;
-        for (size_t i = 0; i < k->files.len / sizeof *f && !known; i++)
+        for (size_t i = 0; i < k->files.len / sizeof *f && !known; i++) {
             known = strcmp(f[i].file, e->d_name) == 0;
+            for (uint32_t slot = 0; slot < VECTOR_SLOTS && !known; slot++) {
+                char companion[64];
+                knowledge_companion_name(k, slot, f[i].file, companion);
+                known = k->opt.spaces[slot] && strcmp(companion, e->d_name) == 0;
+            }
+        }
         unsigned long long n = strtoull(e->d_name, NULL, 10);
         if (n >= k->next_file && n < MANIFEST_MAX_FILE)
             k->next_file = n + 1;
@@ -353,6 +372,10 @@ rag_code knowledge_open(const struct knowledge_options *opt, struct knowledge **
     pthread_mutex_init(&k->queue_mu, NULL);
     pthread_mutex_init(&k->task_mu, NULL);
     pthread_mutex_init(&k->reader_mu, NULL);
+    pthread_mutex_init(&k->claim_mu, NULL);
+    pthread_cond_init(&k->claim_cv, NULL);
+    buf_init(&k->claims, MEM_INDEX);
+    atomic_store(&k->dense_slot, opt->spaces[1] ? 1 : 0);
     pthread_cond_init(&k->queue_cv, NULL);
     pthread_cond_init(&k->task_cv, NULL);
     pthread_cond_init(&k->ready_cv, NULL);
@@ -371,6 +394,8 @@ rag_code knowledge_open(const struct knowledge_options *opt, struct knowledge **
         rc = store_open(&(struct store_options){.dir = k->dir}, &k->store, err);
     if (!rc && (rc = file_mkdirs(k->segment_dir, 0700)))
         rag_err_set(err, rc, "folder %s: cannot create", k->segment_dir);
+    if (!rc)
+        rc = knowledge_models_open(k, err);
     if (!rc)
         rc = open_index(k, err);
     if (!rc)
@@ -419,6 +444,7 @@ void knowledge_close(struct knowledge *k)
     store_close(k->store);
     buf_clear(&k->files);
     buf_clear(&k->pending);
+    buf_clear(&k->claims);
     chunk_terms_clear(&k->terms);
     text_chunks_clear(&k->chunks);
     epoch_collect();

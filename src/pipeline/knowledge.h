@@ -23,6 +23,10 @@ struct knowledge_options {
     struct chunker_options chunker;
     const struct analyzer *analyzer; /* outlives it */
     uint32_t flush_chunks;           /* an in-memory segment this large becomes a file; 0: 4096 */
+    /* Vectors: [0] of the model that new ones are made with, [1] of the one that it replaces and that serves until
+     * every chunk has its new vector. NULL: none. They outlive the knowledge. */
+    const struct vector_space *spaces[VECTOR_SLOTS];
+    const char *model_name; /* of spaces[0] */
     bool wait_ready;                 /* return only when every document is searchable (commands, tests) */
 };
 /* Opens the store, maps the manifest's segments, starts the threads. Documents of damaged or missing segments
@@ -66,7 +70,16 @@ enum job_kind {
     JOB_DELETE_FILTER,
     JOB_COLLECTION_ADD,
     JOB_COLLECTION_SET,
-    JOB_COLLECTION_DELETE
+    JOB_COLLECTION_DELETE,
+    JOB_VECTORS,       /* rows: vectors of chunks */
+    JOB_DROP_REPLACED, /* the vectors of slot 1, and what the store has of other models */
+};
+/* The vector of one chunk: dims floats of unit length. */
+struct vector_row {
+    int64_t seq;
+    uint32_t ordinal;
+    bool stored; /* it comes from the store */
+    const float *vector;
 };
 /* A change. Built by the caller, owned by the writer from knowledge_submit until `done` is called. */
 struct job {
@@ -77,6 +90,7 @@ struct job {
     uint32_t n;
     struct filter filter; /* JOB_DELETE_FILTER */
     struct str settings;  /* JOB_COLLECTION_*: JSON */
+    const struct vector_row *rows; /* JOB_VECTORS: n of them, for slot 0 */
     uint64_t n_affected;  /* out: documents deleted; chunks written */
     bool created;         /* out: JOB_COLLECTION_SET created it */
     rag_code code;        /* out: of the whole job */
@@ -91,10 +105,40 @@ RAG_MUST_CHECK rag_code knowledge_submit(struct knowledge *k, struct job *j);
 /* The same, waiting for the end on the calling thread (done is set by this function). Returns j->code. */
 RAG_MUST_CHECK rag_code knowledge_apply(struct knowledge *k, struct job *j);
 
+/* ---- vectors (knowledge_vectors.c) ---------------------------------------------------------------------- */
+/* Chunks without a vector in slot 0, to be embedded. Strings live in the arena given. */
+struct missing_vector {
+    int64_t seq;
+    uint32_t ordinal;
+    struct str title, heading_path, text;
+};
+enum { MISSING_MOST = 64 };
+struct missing_vectors {
+    char collection[65];
+    int64_t model; /* store's id */
+    struct missing_vector items[MISSING_MOST];
+    uint32_t n;
+};
+/* Claims chunks of one collection, at most MISSING_MOST and about max_bytes of text (at least one chunk), for the
+ * caller to embed; n 0: none are missing, or all that are belong to others. Any thread. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code knowledge_vectors_claim(struct knowledge *k, uint32_t max_bytes, struct arena *a,
+                                                struct missing_vectors *out);
+/* Ends the claim, after the vectors were applied (JOB_VECTORS) or given up for now. */
+void knowledge_vectors_release(struct knowledge *k, const struct missing_vectors *m);
+/* Waits until documents were written, at most timeout_ms. */
+void knowledge_vectors_wait(struct knowledge *k, unsigned timeout_ms);
+/* Wakes those who wait. */
+void knowledge_vectors_notify(struct knowledge *k);
+/* The slot that questions are answered from. */
+uint32_t knowledge_dense_slot(const struct knowledge *k);
+/* Whether vectors of a replaced model are there. */
+bool knowledge_has_replaced(const struct knowledge *k);
+
 struct knowledge_stats {
     uint64_t collections, documents, chunks, segments, segments_in_memory, segment_bytes;
     uint64_t pending_rebuild; /* documents not yet searchable */
     uint64_t merges, rebuilt_documents, damaged_segments;
+    uint64_t vectors, vectors_missing, vector_bytes; /* of slot 0; missing: live chunks without one */
     uint32_t queue_len;
 };
 void knowledge_stats(struct knowledge *k, struct knowledge_stats *out);

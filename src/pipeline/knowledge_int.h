@@ -52,10 +52,11 @@ struct merge_task {
     enum { MERGE_IDLE, MERGE_RUNNING, MERGE_DONE } state; /* under task_mu */
     int64_t collection;
     uint32_t n;
-    struct segment *source[MERGE_MOST]; /* referenced */
-    uint64_t *live[MERGE_MOST];         /* copies, as of the start */
+    struct list_entry source[MERGE_MOST]; /* segment and vectors referenced; live is not theirs */
+    uint64_t *live[MERGE_MOST];           /* copies, as of the start */
     char file[32];
     struct segment *result; /* NULL: failed */
+    struct vector_block *vectors[VECTOR_SLOTS]; /* of result */
     struct rag_err err;
 };
 
@@ -93,6 +94,14 @@ struct knowledge {
     struct store_reader *readers[READER_POOL];
     uint32_t n_readers;
 
+    /* vectors */
+    int64_t model_id[VECTOR_SLOTS]; /* store's ids */
+    _Atomic uint32_t dense_slot;
+    pthread_mutex_t claim_mu;
+    pthread_cond_t claim_cv; /* documents were published */
+    struct buf claims;       /* struct claim[] */
+    uint64_t publications;   /* under claim_mu */
+
     atomic_bool ready;
     _Atomic uint64_t n_pending, merges, rebuilt, damaged;
 };
@@ -106,6 +115,32 @@ void knowledge_publish(struct collection *c, struct segment_list *next);
 /* Makes a collection of the store visible with `list` (taken). */
 rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id,
                                       struct segment_list *list);
+
+/* knowledge_vectors.c */
+/* Registers the models of the spaces in the store. */
+rag_code knowledge_models_open(struct knowledge *k, struct rag_err *err);
+/* Blocks of a new segment: empty ones where vectors are wanted. A reference each in out. */
+rag_code knowledge_blocks_new(struct knowledge *k, uint32_t n_chunks, struct vector_block *out[VECTOR_SLOTS]);
+/* Blocks of a segment that was merged from `n` others: row i of the live ones in order. */
+rag_code knowledge_blocks_merge(struct knowledge *k, const struct list_entry *const *e, uint64_t *const *live,
+                                uint32_t n, uint32_t n_chunks, struct vector_block *out[VECTOR_SLOTS]);
+/* Copies the rows that `out` does not have yet, by the same rule. */
+void knowledge_blocks_copy(const struct list_entry *const *e, uint64_t *const *live, uint32_t n,
+                           struct vector_block *const out[VECTOR_SLOTS]);
+/* Blocks of a mapped segment, from its companions. */
+rag_code knowledge_blocks_open(struct knowledge *k, const char *file, uint32_t n_chunks, const uint64_t *live,
+                               struct vector_block *out[VECTOR_SLOTS]);
+void knowledge_blocks_unref(struct vector_block *blocks[VECTOR_SLOTS]);
+/* Writes the companions that a segment file of this name should have; *blocks become mapped ones. Failures are logged:
+ * the vectors of record are in the store. */
+void knowledge_blocks_write(struct knowledge *k, const char *file, struct vector_block *blocks[VECTOR_SLOTS]);
+/* Companion file of a segment file for a slot. */
+void knowledge_companion_name(const struct knowledge *k, uint32_t slot, const char *file, char out[64]);
+/* Writes what vectors a segment file has in memory, complete or not. */
+void knowledge_flush_companion(struct knowledge *k, const struct segment_file *f);
+void knowledge_vectors_job(struct knowledge *k, struct job *j);
+/* Writes one companion that is complete and not yet a file. False: there was none. Writer only. */
+bool knowledge_companion_step(struct knowledge *k);
 
 /* knowledge_merge.c */
 void *knowledge_background_main(void *k);

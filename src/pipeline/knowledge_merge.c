@@ -28,7 +28,7 @@ static struct segment_file *file_of(struct knowledge *k, const struct segment *s
 static bool in_task(const struct knowledge *k, const struct segment *s)
 {
     for (uint32_t i = 0; i < k->task.n; i++)
-        if (k->task.source[i] == s)
+        if (k->task.source[i].segment == s)
             return true;
     return false;
 }
@@ -47,25 +47,31 @@ static unsigned tier_of(uint32_t n_chunks)
 static rag_code merge_entries(struct knowledge *k, struct segment_list **list, const uint32_t *at, uint32_t n)
 {
     struct segment_builder *b;
-    struct segment *merged = NULL, *drop[MERGE_MOST];
+    struct segment *drop[MERGE_MOST];
+    const struct list_entry *source[MERGE_MOST];
+    struct list_change change = {.drop = drop, .n_drop = n};
     struct segment_list *next = NULL;
     rag_code rc = segment_builder_new(analyzer_fingerprint(k->opt.analyzer), &b);
     if (rc)
         return rc;
     for (uint32_t i = 0; i < n && !rc; i++) {
-        drop[i] = (*list)->e[at[i]].segment;
-        rc = segment_builder_merge(b, drop[i], (*list)->e[at[i]].live);
+        source[i] = &(*list)->e[at[i]];
+        drop[i] = source[i]->segment;
+        rc = segment_builder_merge(b, drop[i], source[i]->live);
     }
     if (!rc)
-        rc = segment_builder_finish(b, &merged);
+        rc = segment_builder_finish(b, &change.add);
     if (!rc)
-        rc = list_edit(*list, &(struct list_change){.drop = drop, .n_drop = n, .add = merged}, &next);
+        rc = knowledge_blocks_merge(k, source, NULL, n, segment_n_chunks(change.add), change.add_vectors);
+    if (!rc)
+        rc = list_edit(*list, &change, &next);
     if (!rc) {
         next->generation = (*list)->generation;
         list_free(*list);
         *list = next;
     }
-    segment_unref(merged);
+    segment_unref(change.add);
+    knowledge_blocks_unref(change.add_vectors);
     segment_builder_free(b);
     return rc;
 }
@@ -97,10 +103,12 @@ void knowledge_merge_small(struct knowledge *k, struct segment_list **list)
 static void task_clear(struct merge_task *t)
 {
     for (uint32_t i = 0; i < t->n; i++) {
-        segment_unref(t->source[i]);
+        segment_unref(t->source[i].segment);
+        knowledge_blocks_unref(t->source[i].vectors);
         mem_free(MEM_INDEX, t->live[i]);
     }
     segment_unref(t->result);
+    knowledge_blocks_unref(t->vectors);
     t->n = 0;
     t->result = NULL;
 }
@@ -109,15 +117,20 @@ static void merge_run(struct knowledge *k, struct merge_task *t)
 {
     struct segment_builder *b;
     struct segment *mem = NULL;
+    const struct list_entry *source[MERGE_MOST];
     rag_code rc = segment_builder_new(analyzer_fingerprint(k->opt.analyzer), &b);
     if (rc) {
         rag_err_set(&t->err, rc, "merge: out of memory");
         return;
     }
-    for (uint32_t i = 0; i < t->n && !rc; i++)
-        rc = segment_builder_merge(b, t->source[i], t->live[i]);
+    for (uint32_t i = 0; i < t->n && !rc; i++) {
+        source[i] = &t->source[i];
+        rc = segment_builder_merge(b, t->source[i].segment, t->live[i]);
+    }
     if (!rc)
         rc = segment_builder_finish(b, &mem);
+    if (!rc)
+        rc = knowledge_blocks_merge(k, source, t->live, t->n, segment_n_chunks(mem), t->vectors);
     if (rc)
         rag_err_set(&t->err, rc, "merge: %s", rag_code_name(rc));
     else if (segment_write(mem, k->segment_dir, t->file, &t->result, &t->err))
@@ -156,7 +169,10 @@ static rag_code task_add(struct merge_task *t, const struct list_entry *e)
         return RAG_ENOMEM;
     memcpy(live, e->live, words * sizeof *live);
     t->live[t->n] = live;
-    t->source[t->n++] = segment_ref(e->segment);
+    struct list_entry *s = &t->source[t->n++];
+    *s = (struct list_entry){.segment = segment_ref(e->segment)};
+    for (uint32_t v = 0; v < VECTOR_SLOTS; v++)
+        s->vectors[v] = e->vectors[v] ? vector_block_ref(e->vectors[v]) : NULL;
     return RAG_OK;
 }
 
@@ -267,6 +283,14 @@ static void unlink_segment(struct knowledge *k, const char *file)
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", k->segment_dir, file);
     file_remove(path);
+    for (uint32_t slot = 0; slot < VECTOR_SLOTS; slot++) {
+        char companion[64];
+        if (!k->opt.spaces[slot])
+            continue;
+        knowledge_companion_name(k, slot, file, companion);
+        snprintf(path, sizeof path, "%s/%s", k->segment_dir, companion);
+        file_remove(path);
+    }
 }
 
 /* Records result's file in the place of the sources' files, writes the manifest, unlinks the old files. */
@@ -295,7 +319,7 @@ static rag_code swap_files(struct knowledge *k, int64_t collection, struct segme
 static rag_code died_meanwhile(const struct merge_task *t, const struct segment_list *now, struct buf *dead)
 {
     for (uint32_t i = 0; i < t->n; i++) {
-        const struct segment *s = t->source[i];
+        const struct segment *s = t->source[i].segment;
         const uint64_t *live = NULL;
         for (uint32_t e = 0; e < now->n; e++)
             if (now->e[e].segment == s)
@@ -322,22 +346,29 @@ static void take_in(struct knowledge *k, struct merge_task *t)
         unlink_segment(k, t->file); /* the collection was deleted meanwhile */
     } else {
         const struct segment_list *now = atomic_load(&c->list);
+        struct segment *drop[MERGE_MOST];
+        const struct list_entry *source[MERGE_MOST];
+        for (uint32_t i = 0; i < t->n; i++) {
+            drop[i] = t->source[i].segment;
+            source[i] = &t->source[i];
+        }
+        knowledge_blocks_copy(source, t->live, t->n, t->vectors); /* what came while the merge ran */
         rag_code rc = died_meanwhile(t, now, &dead);
+        struct list_change change = {.drop = drop,
+                                     .n_drop = t->n,
+                                     .add = t->result,
+                                     .dead = (const void *)dead.ptr,
+                                     .n_dead = (uint32_t)(dead.len / sizeof(int64_t))};
+        memcpy(change.add_vectors, t->vectors, sizeof change.add_vectors);
         if (!rc)
-            rc = list_edit(now,
-                           &(struct list_change){.drop = t->source,
-                                                 .n_drop = t->n,
-                                                 .add = t->result,
-                                                 .dead = (const void *)dead.ptr,
-                                                 .n_dead = (uint32_t)(dead.len / sizeof(int64_t))},
-                           &next);
+            rc = list_edit(now, &change, &next);
         if (rc) {
             unlink_segment(k, t->file);
             k->merge_retry_ns = clock_mono_ns() + MERGE_RETRY_NS;
         } else {
             next->generation = now->generation; /* the same content in other segments */
             knowledge_publish(c, next);
-            if (swap_files(k, t->collection, t->source, t->n, t->result, t->file, &t->err))
+            if (swap_files(k, t->collection, drop, t->n, t->result, t->file, &t->err))
                 log_error("manifest not written", LOG_STR("why", t->err.msg), LOG_END);
             k->merge_retry_ns = 0;
             atomic_fetch_add(&k->merges, 1);
@@ -370,7 +401,9 @@ static void flush_collection(struct knowledge *k, struct collection *c)
 {
     struct segment_list *now = atomic_load(&c->list), *next = NULL;
     struct segment_builder *b;
-    struct segment *mem = NULL, *mapped = NULL, **source = NULL;
+    struct segment *mem = NULL, **source = NULL;
+    const struct list_entry **entry = NULL;
+    struct list_change change = {0};
     uint32_t n = 0;
     struct rag_err err = {0};
     char file[32];
@@ -378,9 +411,11 @@ static void flush_collection(struct knowledge *k, struct collection *c)
     if (rc)
         return;
     source = mem_alloc(MEM_INDEX, ((size_t)now->n + 1) * sizeof *source);
-    rc = source ? RAG_OK : RAG_ENOMEM;
+    entry = mem_alloc(MEM_INDEX, ((size_t)now->n + 1) * sizeof *entry);
+    rc = source && entry ? RAG_OK : RAG_ENOMEM;
     for (uint32_t i = 0; i < now->n && !rc; i++)
         if (now->e[i].segment->owned) {
+            entry[n] = &now->e[i];
             source[n++] = now->e[i].segment;
             rc = segment_builder_merge(b, now->e[i].segment, now->e[i].live);
         }
@@ -388,20 +423,28 @@ static void flush_collection(struct knowledge *k, struct collection *c)
         next_file_name(k, file);
         rc = segment_builder_finish(b, &mem);
         if (!rc)
-            rc = segment_write(mem, k->segment_dir, file, &mapped, &err);
+            rc = segment_write(mem, k->segment_dir, file, &change.add, &err);
         if (!rc)
-            rc = list_edit(now, &(struct list_change){.drop = source, .n_drop = n, .add = mapped}, &next);
+            rc = knowledge_blocks_merge(k, entry, NULL, n, segment_n_chunks(mem), change.add_vectors);
+        if (!rc) {
+            knowledge_blocks_write(k, file, change.add_vectors);
+            change.drop = source;
+            change.n_drop = n;
+            rc = list_edit(now, &change, &next);
+        }
         if (!rc) {
             knowledge_publish(c, next);
-            rc = swap_files(k, c->id, NULL, 0, mapped, file, &err);
+            rc = swap_files(k, c->id, NULL, 0, change.add, file, &err);
         }
     }
     if (rc)
         log_error("segments not flushed; they are rebuilt at the next start", LOG_STR("why", err.msg),
                   LOG_END);
     mem_free(MEM_INDEX, source);
+    mem_free(MEM_INDEX, entry);
     segment_unref(mem);
-    segment_unref(mapped);
+    segment_unref(change.add);
+    knowledge_blocks_unref(change.add_vectors);
     segment_builder_free(b);
 }
 
@@ -416,6 +459,9 @@ void knowledge_flush(struct knowledge *k)
     struct catalog *cat = atomic_load(&k->catalog);
     for (uint32_t i = 0; i < cat->n; i++)
         flush_collection(k, cat->c[i]);
+    const struct segment_file *f = (const void *)k->files.ptr;
+    for (size_t i = 0; i < k->files.len / sizeof *f; i++)
+        knowledge_flush_companion(k, &f[i]);
 }
 
 static bool in_list(const struct segment_list *l, const struct segment *s)

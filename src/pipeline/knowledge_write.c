@@ -433,14 +433,16 @@ static rag_code next_list(struct knowledge *k, struct touched *t, struct segment
 {
     struct segment *add = NULL;
     struct segment_list *next = NULL;
+    struct list_change change = {.dead = (const void *)t->dead.ptr,
+                                 .n_dead = (uint32_t)(t->dead.len / sizeof(int64_t))};
     rag_code rc = t->builder ? segment_builder_finish(t->builder, &add) : RAG_OK;
+    if (!rc && add)
+        rc = knowledge_blocks_new(k, segment_n_chunks(add), change.add_vectors);
+    change.add = add;
     if (!rc)
-        rc = list_edit(atomic_load(&t->c->list),
-                       &(struct list_change){.add = add,
-                                             .dead = (const void *)t->dead.ptr,
-                                             .n_dead = (uint32_t)(t->dead.len / sizeof(int64_t))},
-                       &next);
+        rc = list_edit(atomic_load(&t->c->list), &change, &next);
     segment_unref(add);
+    knowledge_blocks_unref(change.add_vectors);
     if (!rc)
         knowledge_merge_small(k, &next);
     *out = next;
@@ -473,6 +475,7 @@ static rag_code batch_finish(struct batch *b, struct rag_err *err)
             continue;
         }
         knowledge_publish(b->t[i].c, next[i]);
+        knowledge_vectors_notify(b->k);
         if (b->t[i].dead.len)
             knowledge_forget_files(b->k, b->t[i].c->id, next[i]);
     }
@@ -598,6 +601,7 @@ static rag_code rebuild_some(struct knowledge *k, size_t most, size_t *at, struc
         else
             knowledge_publish(b.t[i].c, next[i]);
     }
+    knowledge_vectors_notify(k);
     batch_clear(&b);
     return rc;
 }
@@ -635,10 +639,10 @@ static void rebuild_step(struct knowledge *k)
 void *knowledge_writer_main(void *arg)
 {
     struct knowledge *k = arg;
-    for (;;) {
+    for (bool more = false;;) {
         bool pending = k->pending.len > 0;
         pthread_mutex_lock(&k->queue_mu);
-        if (!k->head && !k->closing && !pending) {
+        if (!k->head && !k->closing && !pending && !more) {
             struct timespec t;
             clock_gettime(CLOCK_REALTIME, &t);
             t.tv_sec += 1; /* a failed merge is tried again without a new job */
@@ -647,8 +651,12 @@ void *knowledge_writer_main(void *arg)
         struct job *jobs = take_jobs(k);
         bool closing = k->closing;
         pthread_mutex_unlock(&k->queue_mu);
+        more = false;
         if (jobs && is_document_job(jobs)) {
             run_batch(k, jobs);
+        } else if (jobs && (jobs->kind == JOB_VECTORS || jobs->kind == JOB_DROP_REPLACED)) {
+            knowledge_vectors_job(k, jobs);
+            jobs->done(jobs);
         } else if (jobs) {
             run_collection_job(k, jobs);
             jobs->done(jobs);
@@ -657,6 +665,8 @@ void *knowledge_writer_main(void *arg)
         } else if (closing) {
             knowledge_flush(k);
             return NULL;
+        } else {
+            more = knowledge_companion_step(k);
         }
         knowledge_merge_step(k);
         epoch_collect();

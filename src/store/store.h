@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "base/str.h"
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 #define STORE_KEEP_VERSIONS  10 /* versions of a document whose text is kept */
 #define STORE_MAX_ID_BYTES   512
 #define STORE_MAX_TEXT_BYTES (512 << 20) /* of one document; SQLite's rows end at 1e9 bytes */
@@ -86,6 +86,24 @@ RAG_MUST_CHECK rag_code store_put(struct store *s, struct store_document *doc, e
 RAG_MUST_CHECK rag_code store_delete(struct store *s, int64_t collection, struct str id, int64_t *seq,
                                      struct rag_err *err);
 
+/* ---- vectors of record (store_vectors.c) ------------------------------------------------------------ */
+/* A model that vectors are of; `digest` is its identity, `name` for people. */
+struct store_model {
+    int64_t id;
+    uint8_t digest[32];
+    struct str name;
+    uint32_t dims;
+};
+/* The id of the model with this digest, added when new; m->id. Within a transaction. */
+RAG_MUST_CHECK rag_code store_model_add(struct store *s, struct store_model *m, struct rag_err *err);
+/* Keeps the vector of a chunk: dims half floats. A chunk that is gone meanwhile is skipped. Within a transaction. */
+RAG_MUST_CHECK rag_code store_vector_put(struct store *s, int64_t model, int64_t seq, uint32_t ordinal,
+                                         struct str vector, struct rag_err *err);
+/* Drops at most `limit` vectors of other models than `keep`, and those models when none is left: *more says whether to
+ * call again. Within a transaction. */
+RAG_MUST_CHECK rag_code store_models_prune(struct store *s, int64_t keep, uint32_t limit, bool *more,
+                                           struct rag_err *err);
+
 /* ---- reading: any thread, a reader each ------------------------------------------------------------- */
 /* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION: of a newer ragd, or of an older
  * one that must be migrated first). RAG_ECORRUPT: not ragd's. read_only also opens a folder that cannot be
@@ -124,6 +142,12 @@ struct store_counts {
 };
 RAG_MUST_CHECK rag_code store_count(struct store_reader *r, int64_t collection /* 0: all */,
                                     struct store_counts *out, struct rag_err *err);
+RAG_MUST_CHECK rag_code store_models(struct store_reader *r, struct arena *a, struct store_model **out,
+                                     uint32_t *n, struct rag_err *err);
+/* Every vector that the model has of a version's chunks, by ordinal: calls `each` until it returns nonzero. */
+RAG_MUST_CHECK rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq,
+                                      rag_code (*each)(void *ctx, uint32_t ordinal, struct str vector), void *ctx,
+                                      struct rag_err *err);
 /* Integrity: PRAGMA integrity_check, foreign keys, chunk offsets within texts and on character boundaries,
  * content rows without parents. RAG_ECORRUPT with the first finding; *n_findings counts all. */
 RAG_MUST_CHECK rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_err *err);

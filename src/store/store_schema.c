@@ -28,6 +28,13 @@ const char *const store_steps[STORE_SCHEMA_VERSION] = {
     " start INTEGER NOT NULL, end INTEGER NOT NULL, char_start INTEGER NOT NULL, char_end INTEGER NOT NULL,"
     " heading_path TEXT NOT NULL, PRIMARY KEY(seq, ordinal)) WITHOUT ROWID;"
     "INSERT INTO collections(name, settings, created_ms) VALUES('default', '{}', 0);",
+    /* 2: vectors of record, half floats; they go with their chunk. */
+    "CREATE TABLE models("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, dims INTEGER NOT NULL);"
+    "CREATE TABLE vectors("
+    " seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, model INTEGER NOT NULL, vector BLOB NOT NULL,"
+    " PRIMARY KEY(seq, ordinal, model),"
+    " FOREIGN KEY(seq, ordinal) REFERENCES chunks(seq, ordinal) ON DELETE CASCADE) WITHOUT ROWID;",
 };
 
 static rag_code read_int(struct conn *c, const char *sql, int *out, struct rag_err *err)

@@ -155,6 +155,8 @@ rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_e
          "chunks of no current version:"},
         {"SELECT v.id FROM versions v WHERE v.text IS NOT NULL AND v.text_len<>length(CAST(v.text AS BLOB))",
          "text of the wrong length in"},
+        {"SELECT x.seq FROM vectors x LEFT JOIN models m ON m.id=x.model WHERE m.id IS NULL OR length(x.vector)<>2*m.dims",
+         "vector of no model or of another size in version"},
     };
     bool mine;
     *n_findings = 0;

@@ -31,10 +31,14 @@ struct tokenizer_spec {
     uint32_t max_word_chars;      /* longer words become unk; 100 */
 
     /* UNIGRAM: SentencePiece's */
-    struct str charsmap;    /* bytes of Precompiled's map; empty: none */
-    bool collapse_spaces;   /* Replace " {2,}" by " " after the map */
-    bool split_whitespace;  /* WhitespaceSplit before Metaspace */
-    bool metaspace_prepend; /* prepend_scheme "always" or add_prefix_space */
+    struct str charsmap;       /* bytes of Precompiled's map; empty: none */
+    bool strip_left, strip_right; /* Strip after the map */
+    bool collapse_spaces;      /* Replace " {2,}" by " " after that */
+    bool collapse_to_metaspace; /* by U+2581 instead; needs collapse_spaces */
+    bool split_whitespace;     /* WhitespaceSplit before Metaspace */
+    bool metaspace_prepend;    /* prepend_scheme "always" or add_prefix_space */
+    bool metaspace_whole;      /* Metaspace does not split */
+    bool metaspace_off;        /* WhitespaceSplit alone, no Metaspace */
 };
 
 /* Appends the block to `out`. RAG_EFORMAT with the reason: what the spec asks for is not possible; RAG_ENOMEM. */

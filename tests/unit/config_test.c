@@ -129,7 +129,7 @@ TEST(broken_yaml_is_one_error_with_its_place)
 
 TEST(parts_that_do_not_exist_yet_are_refused)
 {
-    static const char *const later[] = {"embedding: {provider: local}",
+    static const char *const later[] = {"embedding: {provider: openai}",
                                         "stages: {cache: true}",
                                         "vector_store: {provider: embedded}",
                                         "retry: {attempts: 3}",

@@ -117,8 +117,8 @@ TEST(a_small_set_runs_from_files_to_numbers)
     for (int chunked = 0; chunked < 2; chunked++) {
         CHECK_OK(eval_index(&d, an, chunked ? &cut : NULL, NULL, NULL, &list, &err));
         CHECK_EQ(list->n_docs, 3);
-        struct eval_setting s = {.profile = profile_balanced, .depth = 100};
-        CHECK_OK(eval_run(&d, list, an, &s, NULL, NULL, &r, &err));
+        struct eval_setting s = {.profile = profile_balanced, .lexical = true, .depth = 100};
+        CHECK_OK(eval_run(&d, list, an, NULL, &s, NULL, NULL, &r, &err));
         CHECK_EQ(r.n, 2);
         CHECK_NEAR(r.per_query[EVAL_R1][0], 1, 1e-12);
         CHECK_NEAR(r.per_query[EVAL_R10][1], 0.5,

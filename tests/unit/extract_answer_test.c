@@ -3,6 +3,7 @@
 #include "index/list_edit.h"
 #include "pipeline/chunk_terms.h"
 #include "stages/analysis/analysis.h"
+#include "stages/fusion/fusion.h"
 #include "stages/generation/extract_answer.h"
 #include "stages/generation/extract_int.h"
 #include "stages/retrieval/retrieval.h"
@@ -90,7 +91,10 @@ static rag_code answer_rc(const char *question)
     fx.hits = (struct hits){.list = fx.list};
     rag_code rc = analysis_run(fx.an, &fx.q, &fx.qa);
     if (!rc)
-        rc = retrieval_run(&fx.q, &fx.qa, &profile_balanced, 30, 0, &fx.arena, &fx.hits);
+        rc = retrieval_run(&fx.q, &fx.qa, NULL, &profile_balanced, (struct retrieval_limits){30, 0}, 0, &fx.arena,
+                           &fx.hits);
+    if (!rc)
+        rc = fusion_run(&fx.qa, &profile_balanced, &fx.arena, &fx.hits);
     if (rc)
         return rc;
     fx.confidence = calibrate_hits(&fx.qa, &fx.hits);

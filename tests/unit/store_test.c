@@ -773,13 +773,125 @@ TEST(a_migration_that_fails_changes_nothing)
     stop(&f);
 }
 
+TEST(a_schema_1_database_keeps_its_documents)
+{
+    struct fixture f;
+    struct store_document x;
+    make_dir(&f);
+    spoil(&f, 0, "", 0, true);
+    struct conn c = {0};
+    struct store_options o = at(&f);
+    CHECK_OK(conn_open(&c, &o, SQLITE_OPEN_READWRITE, NULL));
+    CHECK_OK(conn_exec(&c, store_steps[0], NULL));
+    CHECK_OK(conn_exec(&c,
+                       "PRAGMA user_version=1; PRAGMA application_id=0x52414744;"
+                       "BEGIN;"
+                       "INSERT INTO documents VALUES(1, 'old', 1, 1, 1, 5);"
+                       "INSERT INTO versions VALUES(1, 1, 'old', 1, 't', 's', '{}', 'text', 4, zeroblob(32), 5);"
+                       "INSERT INTO chunks VALUES(1, 0, 0, 4, 0, 4, '');"
+                       "COMMIT",
+                       NULL));
+    conn_close(&c);
+    CHECK_OK(reopen(&f, NULL));
+    CHECK_OK(store_reader_open(&o, &f.r, NULL));
+    CHECK_OK(get(&f, "old", 0, &x));
+    CHECK_STR(x.text, "text");
+    CHECK_EQ(x.n_chunks, 1);
+    CHECK_EQ(sql_int(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
+    CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 0);
+    stop(&f);
+}
+
+/* ---- vectors ---------------------------------------------------------------------------------------------- */
+
+static rag_code keep_first_byte(void *ctx, uint32_t ordinal, struct str vector)
+{
+    int *bytes = ctx;
+    CHECK(ordinal < 4 && vector.len == 8);
+    bytes[ordinal] = vector.ptr[0];
+    return RAG_OK;
+}
+
+static int64_t add_model(struct fixture *f, uint8_t first_byte)
+{
+    struct store_model m = {.digest = {first_byte}, .name = STR_LIT("model"), .dims = 4};
+    CHECK_OK(store_begin(f->s, NULL));
+    CHECK_OK(store_model_add(f->s, &m, NULL));
+    CHECK_OK(store_commit(f->s, NULL));
+    return m.id;
+}
+
+static void put_vector(struct fixture *f, int64_t model, int64_t seq, uint32_t ordinal, char first_byte)
+{
+    char v[8] = {first_byte};
+    CHECK_OK(store_begin(f->s, NULL));
+    CHECK_OK(store_vector_put(f->s, model, seq, ordinal, str_make(v, sizeof v), NULL));
+    CHECK_OK(store_commit(f->s, NULL));
+}
+
+TEST(vectors_go_with_their_chunks)
+{
+    struct fixture f;
+    struct store_document x;
+    uint32_t findings;
+    start(&f);
+    put_committed(&f, "a", "text");
+    CHECK_OK(get(&f, "a", 0, &x));
+    int64_t m1 = add_model(&f, 1), m2 = add_model(&f, 2);
+    CHECK(m1 != m2);
+    CHECK_EQ(add_model(&f, 1), m1);
+    put_vector(&f, m1, x.seq, 0, 7);
+    put_vector(&f, m2, x.seq, 0, 9);
+    put_vector(&f, m1, x.seq, 3, 1);       /* no such chunk: skipped */
+    put_vector(&f, m1, x.seq + 100, 0, 1); /* no such version */
+    int bytes[4] = {0};
+    CHECK_OK(store_vectors(f.r, m1, x.seq, keep_first_byte, bytes, NULL));
+    CHECK_EQ(bytes[0], 7);
+    CHECK_EQ(bytes[3], 0);
+    CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 2);
+    CHECK_OK(store_verify(f.r, &findings, NULL));
+    put_committed(&f, "a", "another text"); /* the old version's chunks are gone, and with them their vectors */
+    CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 0);
+    stop(&f);
+}
+
+TEST(models_that_are_replaced_are_pruned_in_steps)
+{
+    struct fixture f;
+    struct store_document x;
+    struct store_model *models;
+    uint32_t n;
+    bool more = true;
+    start(&f);
+    for (int i = 0; i < 5; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "d%d", i);
+        put_committed(&f, id, "text");
+        CHECK_OK(get(&f, id, 0, &x));
+        put_vector(&f, add_model(&f, 1), x.seq, 0, 1);
+        put_vector(&f, add_model(&f, 2), x.seq, 0, 2);
+    }
+    int64_t keep = add_model(&f, 2);
+    for (int steps = 0; more; steps++) {
+        CHECK(steps < 10);
+        CHECK_OK(store_begin(f.s, NULL));
+        CHECK_OK(store_models_prune(f.s, keep, 2, &more, NULL));
+        CHECK_OK(store_commit(f.s, NULL));
+    }
+    CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 5);
+    CHECK_OK(store_models(f.r, &f.a, &models, &n, NULL));
+    CHECK_EQ(n, 1);
+    CHECK_EQ(models[0].id, keep);
+    stop(&f);
+}
+
 TEST(other_databases_are_left_alone)
 {
     static const struct {
         const char *sql;
         rag_code want;
     } cases[] = {
-        {"PRAGMA user_version=2; PRAGMA application_id=0x52414744", RAG_EVERSION},
+        {"PRAGMA user_version=3; PRAGMA application_id=0x52414744", RAG_EVERSION},
         {"PRAGMA user_version=1; PRAGMA application_id=77", RAG_ECORRUPT},
         {"CREATE TABLE somebody(elses)", RAG_ECORRUPT},
         {"PRAGMA user_version=1", RAG_ECORRUPT},

@@ -9,10 +9,6 @@
 #include "flow/profile.h"
 #include "flow/query.h"
 
-/* Turns raw retrieval numbers into score (per hit) and returns confidence for the whole question: 0..1,
- * calibrated on training questions (docs/quality.md). Also used by /v1/search. */
-float calibrate_hits(const struct query_analysis *qa, struct hits *h);
-
 /* Picks sentences or table fields from the first hits, orders them, writes [n] citations. found is false when
  * confidence is below the floor. Everything in `out` lives in `a`. RAG_ENOMEM. Thread-safe. */
 RAG_MUST_CHECK rag_code extract_answer(const struct analyzer *an, const struct query *q,

@@ -428,14 +428,14 @@ rag_code extract_gather(struct extract *x, uint32_t candidates)
         uint32_t k = filter_key(x->terms[i].text) % FILTER_BITS;
         f.bits[k / 64] |= (uint64_t)1 << (k % 64);
     }
-    float best = x->h->items[0].bm25;
+    float best = x->h->items[0].fused;
     size_t bytes = 0;
     term_list_init(&l);
     for (uint32_t i = 0; i < n && !rc; i++) {
         const struct hit *hit = &x->h->items[i];
         const struct segment *s = x->h->list->e[hit->ref.entry].segment;
         struct extract_chunk *c = &x->chunks[x->n_chunks];
-        c->rank = best > 0 ? hit->bm25 / best : 1;
+        c->rank = best > 0 ? hit->fused / best : 1;
         if (x->n_chunks >= CHUNKS_AT_LEAST &&
             (bytes >= (size_t)candidates * BYTES_A_CANDIDATE || c->rank < RANK_AT_LEAST))
             continue;

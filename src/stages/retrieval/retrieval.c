@@ -1,29 +1,120 @@
 #include "stages/retrieval/retrieval.h"
 
-#include "index/bm25.h"
+#include <math.h>
+#include <stdlib.h>
 
-rag_code retrieval_run(const struct query *q, const struct query_analysis *qa, const struct profile *p,
-                       uint32_t limit, int64_t deadline_ns, struct arena *a, struct hits *out)
+#include "base/bitmap.h"
+#include "index/dense.h"
+
+enum { BACKGROUND = 128 };
+
+static int by_place(const void *a, const void *b)
 {
-    struct bm25_result r;
-    rag_code rc = q->text.len == 0
-                      ? list_by_filter(out->list, &q->filter, limit, a, &r)
-                      : bm25_search(out->list, &qa->terms, &q->filter,
-                                    (struct bm25_params){p->bm25_k1, p->bm25_b}, limit, deadline_ns, a, &r);
-    if (rc && rc != RAG_ETIMEOUT)
-        return rc;
-    out->items = arena_array(a, (size_t)r.n + 1, sizeof *out->items);
-    if (!out->items)
+    const struct hit *x = a, *y = b;
+    if (x->ref.entry != y->ref.entry)
+        return x->ref.entry < y->ref.entry ? -1 : 1;
+    return x->ref.chunk < y->ref.chunk ? -1 : x->ref.chunk > y->ref.chunk;
+}
+
+/* Both legs' candidates without the doubles; what a leg does not know of a candidate is asked for exactly, since a
+ * false zero would push a good chunk of one leg behind middling ones of both. */
+static rag_code unite(const struct bm25_result *lexical, const struct dense_result *near,
+                      const struct dense_query *dq, uint32_t slot, struct arena *a, struct hits *out)
+{
+    uint32_t n = lexical->n + near->n;
+    struct hit *items = arena_array(a, (size_t)n + 1, sizeof *items);
+    if (!items)
         return RAG_ENOMEM;
-    out->n = r.n;
-    out->idf_mass = r.idf_mass;
-    out->known_mass = r.known_mass;
-    out->terms = r.terms;
-    out->n_terms = r.n_terms;
-    out->n_known_terms = r.n_known;
-    for (uint32_t i = 0; i < r.n; i++)
-        out->items[i] = (struct hit){.ref = r.hits[i].ref,
-                                     .bm25 = r.hits[i].score,
-                                     .coverage = r.idf_mass > 0 ? r.hits[i].mass / r.idf_mass : 0};
-    return rc;
+    for (uint32_t i = 0; i < lexical->n; i++)
+        items[i].ref = lexical->hits[i].ref;
+    for (uint32_t i = 0; i < near->n; i++)
+        items[lexical->n + i].ref = near->hits[i].ref;
+    qsort(items, n, sizeof *items, by_place);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (i == 0 || by_place(&items[i], &items[kept - 1]) != 0)
+            items[kept++] = items[i];
+    for (uint32_t i = 0; i < kept; i++) {
+        float mass;
+        bm25_score(out->list, lexical, items[i].ref, &items[i].bm25, &mass);
+        items[i].coverage = lexical->idf_mass > 0 ? mass / lexical->idf_mass : 0;
+        items[i].has_cosine = dq && dense_score(out->list, slot, dq, items[i].ref, &items[i].cosine);
+    }
+    out->items = items;
+    out->n = kept;
+    return RAG_OK;
+}
+
+/* Mean and standard deviation of the question's cosines to chunks spread evenly over the list. How near the best one
+ * is means little by itself: models and collections differ in what unrelated texts have in common. */
+static void sample_background(const struct dense_query *dq, uint32_t slot, struct hits *out)
+{
+    double sum = 0, squares = 0;
+    uint32_t n = 0;
+    const struct segment_list *l = out->list;
+    uint64_t rows = 0;
+    for (uint32_t e = 0; e < l->n; e++)
+        rows += segment_n_chunks(l->e[e].segment);
+    double step = rows > BACKGROUND ? (double)rows / BACKGROUND : 1, next = step / 2;
+    uint64_t before = 0;
+    for (uint32_t e = 0; e < l->n; e++) {
+        uint64_t end = before + segment_n_chunks(l->e[e].segment);
+        for (; next < (double)end; next += step) {
+            struct chunk_ref ref = {e, (uint32_t)((uint64_t)next - before)};
+            float c;
+            if (!bitmap_get(l->e[e].live, ref.chunk) || !dense_score(l, slot, dq, ref, &c))
+                continue;
+            sum += (double)c;
+            squares += (double)c * (double)c;
+            n++;
+        }
+        before = end;
+    }
+    if (n < 2)
+        return;
+    double mean = sum / n, variance = squares / n - mean * mean;
+    out->background_mean = (float)mean;
+    out->background_spread = (float)sqrt(variance > 1e-8 ? variance : 1e-8);
+}
+
+rag_code retrieval_run(const struct query *q, const struct query_analysis *qa, const struct qvec *v,
+                       const struct profile *p, struct retrieval_limits limits, int64_t deadline_ns,
+                       struct arena *a, struct hits *out)
+{
+    struct bm25_result lexical = {0};
+    struct dense_result near = {0};
+    struct dense_query *dq = NULL;
+    rag_code rc, late = RAG_OK;
+    if (q->text.len == 0)
+        rc = list_by_filter(out->list, &q->filter, limits.lexical, a, &lexical);
+    else
+        rc = bm25_search(out->list, &qa->terms, &q->filter, (struct bm25_params){p->bm25_k1, p->bm25_b},
+                         limits.lexical, deadline_ns, a, &lexical);
+    if (rc == RAG_ETIMEOUT) {
+        late = rc;
+        rc = RAG_OK;
+    }
+    if (!rc && v && v->v && limits.dense) {
+        rc = dense_query_new(v->v, v->dims, a, &dq);
+        if (!rc && !late)
+            rc = dense_search(out->list, v->slot, dq, &q->filter, limits.dense, deadline_ns, a, &near);
+        if (rc == RAG_ETIMEOUT) {
+            late = rc;
+            rc = RAG_OK;
+        }
+    }
+    if (rc)
+        return rc;
+    out->dense = dq != NULL;
+    if (dq)
+        sample_background(dq, v->slot, out);
+    out->n_lexical = lexical.n;
+    out->n_dense = near.n;
+    out->idf_mass = lexical.idf_mass;
+    out->known_mass = lexical.known_mass;
+    out->terms = lexical.terms;
+    out->n_terms = lexical.n_terms;
+    out->n_known_terms = lexical.n_known;
+    rc = unite(&lexical, &near, dq, v ? v->slot : 0, a, out);
+    return rc ? rc : late;
 }

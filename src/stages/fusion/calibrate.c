@@ -11,7 +11,7 @@
  * helps on the training sets and makes no sense. */
 #include <math.h>
 
-#include "stages/generation/extract_answer.h"
+#include "stages/fusion/fusion.h"
 
 struct model {
     float bias, coverage, ratio, mass;

@@ -1,0 +1,14 @@
+/* stages/embedding/embedding.h - questions to vectors, as one batch. */
+#ifndef RAGD_STAGES_EMBEDDING_H
+#define RAGD_STAGES_EMBEDDING_H
+
+#include "base/arena.h"
+#include "flow/query.h"
+#include "flow/qvec.h"
+#include "model/encoder_pool.h"
+
+/* Vectors of n questions, each in its own arena. RAG_ENOMEM. Thread-safe. */
+RAG_MUST_CHECK rag_code embedding_run(struct encoder_pool *encoders, const struct query *const *queries,
+                                      struct arena *const *arenas, uint32_t n, struct qvec *const *out);
+
+#endif
