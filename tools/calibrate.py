@@ -26,6 +26,7 @@ SETS = {  # corpus, judgments of the training questions
 FAR = {"cmrc2018": "drcd", "drcd": "cmrc2018", "squad": "scifact", "scifact": "squad"}
 PKGS = "icu-uc icu-i18n libxml-2.0 libarchive libcrypto libxxhash jansson sqlite3 libmicrohttpd libcurl yaml-0.1"
 TOP, SMALL_PARAGRAPHS, SMALL_COLLECTIONS, WRONGLY_REFUSED = 5, 60, 8, 0.05
+MOST_SPREADS = 1.0  # ten spreads
 UNKNOWN_SHARE = 0.5  # of an unknown term's mass: as in calibrate.c
 
 
@@ -117,12 +118,14 @@ def small_collections(data, name, tmp):
 
 # ---- features: the same as in calibrate.c ----
 def hit_features(row, hit):
-    _, idf_mass, known_mass, _ = row
-    asked = known_mass + UNKNOWN_SHARE * (idf_mass - known_mass)
-    held = hit[1] * idf_mass
-    if asked <= 0:
-        return [1.0, 0.0, 0.0, 0.0]
-    return [1.0, held / asked, min(hit[0] / asked, 1.5), math.log(1 + held)]
+    asked = row.known_mass + UNKNOWN_SHARE * (row.idf_mass - row.known_mass)
+    held = hit.coverage * row.idf_mass
+    words = [held / asked, min(hit.bm25 / asked, 1.5)] if asked > 0 else [0.0, 0.0]
+    x = [1.0] + words
+    if row.spread > 0:  # the dense leg ran
+        x.append(max(-1.0, min((hit.cosine - row.mean) / row.spread / 10, MOST_SPREADS)))
+        x.append(hit.cosine)
+    return x + [math.log(1 + held)]
 
 
 def question_features(row, hits):
@@ -177,18 +180,18 @@ def fit(samples, l2=2.0, steps=12):
 def questions(rows, rel):
     """(kind, features): found, missed, near, for each question."""
     for row in rows:
-        hits = row[3]
+        hits = row.hits
         if hits:
-            hit = any(h[2] in rel[row[0]] for h in hits[:TOP])
+            hit = any(h.paragraph in rel[row.id] for h in hits[:TOP])
             yield "found" if hit else "missed", question_features(row, hits)
-        left = [h for h in hits if h[2] not in rel[row[0]]]
+        left = [h for h in hits if h.paragraph not in rel[row.id]]
         if left:
             yield "near", question_features(row, left)
 
 
 def hits_with_labels(rows, rel):
-    """The score takes coverage and ratio only: what a chunk holds of a one-word question is all there is to hold."""
-    return [(hit_features(r, h)[:3], 1 if h[2] in rel[r[0]] else 0) for r in rows for h in r[3][:10]]
+    """The score leaves the mass out: what a chunk holds of a one-word question is all there is to hold."""
+    return [(hit_features(r, h)[:-1], 1 if h.paragraph in rel[r.id] else 0) for r in rows for h in r.hits[:10]]
 
 
 def auc(pos, neg):
@@ -207,7 +210,10 @@ def main():
     ap.add_argument("--data", required=True)
     ap.add_argument("--build", default="build")
     ap.add_argument("--limit", type=int, default=2500)
+    ap.add_argument("--model", help="packed model: calibrates the two legs together")
+    ap.add_argument("--vectors", help="folder that keeps passage vectors")
     args = ap.parse_args()
+    dense = [args.model, args.vectors] if args.model else []
     driver = build_driver(args.build)
 
     groups = {}  # (set, size) -> [(kind, features)]
@@ -216,18 +222,18 @@ def main():
         at = os.path.join(args.data, name)
         rel = read_qrels(os.path.join(at, qrels))
         queries = os.path.join(at, "queries_train.jsonl")
-        rows = run_features(driver, os.path.join(at, corpus), queries, os.path.join(at, qrels), args.limit)
+        rows = run_features(driver, os.path.join(at, corpus), queries, os.path.join(at, qrels), args.limit, *dense)
         groups[name, "whole"] = list(questions(rows, rel))
         hits_of[name, "whole"] = hits_with_labels(rows, rel)
         other = FAR[name]
         far = os.path.join(args.data, other)
-        rows = run_features(driver, os.path.join(far, SETS[other][0]), queries, os.path.join(at, qrels), args.limit)
-        groups[name, "whole"] += [("far", question_features(r, r[3])) for r in rows if r[3]]
-        no_hit = sum(1 for r in rows if not r[3])
+        rows = run_features(driver, os.path.join(far, SETS[other][0]), queries, os.path.join(at, qrels), args.limit, *dense)
+        groups[name, "whole"] += [("far", question_features(r, r.hits)) for r in rows if r.hits]
+        no_hit = sum(1 for r in rows if not r.hits)
         small, small_hits = [], []
         with tempfile.TemporaryDirectory() as tmp:
             for c, q, r in small_collections(args.data, name, tmp):
-                rows, rel = run_features(driver, c, q, r, 0), read_qrels(r)
+                rows, rel = run_features(driver, c, q, r, 0, *dense), read_qrels(r)
                 small += questions(rows, rel)
                 small_hits += hits_with_labels(rows, rel)
         groups[name, "small"] = small

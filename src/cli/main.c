@@ -36,7 +36,8 @@ const struct cli_command cli_commands[] = {
     {"eval", "--dataset DIR [options]", "measure retrieval on a judged data set in BEIR form",
      "  --dataset DIR   folder with corpus.jsonl, queries.jsonl and qrels.tsv (each also as .gz)\n"
      "  --corpus NAME, --queries NAME, --qrels NAME   other files in it\n"
-     "  --legs LEGS     bm25 or full (default; the same for now)\n"
+     "  --legs LEGS     bm25, dense, hybrid or full (default: the pipeline as configured, without a language model)\n"
+     "  --vectors DIR   keeps passage vectors by model and text: a second run embeds nothing\n"
      "  --chunk         cut corpus lines into chunks as ingest does (default: a line is one chunk)\n"
      "  --ablation      one row for each pipeline configuration\n"
      "  --run FILE      write a TREC run file, 100 a query\n"

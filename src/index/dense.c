@@ -1,15 +1,17 @@
 /* Flat, not a graph or lists: 100,000 rows of 384 dimensions are 19 MB of upper planes, read once at the memory's
  * speed; nothing to build, to train or to keep right under deletes, and a filter only makes it faster.
  *
- * Two passes. The scan estimates every row from its upper 4 bits and keeps the best 2k + SPARE. Of these the best k are
- * scored from all 8 bits, as integers, so that every CPU gives the same scores; then those of the others that may still
- * be better than the worst of them. An estimate's error is a sum of dims rounding errors, each uniform over 16 steps: its
- * deviation is known, and what lies more than DEVIATIONS of it too low is left alone. That follows the density of the
- * neighbours where a fixed number would not: SPARE is for the question that meets some hundred copies of one text.
+ * Two passes. The scan estimates every row from its upper 4 bits and keeps the best 4k + SPARE. Of these the best k
+ * are scored from all 8 bits, as integers, so that every CPU gives the same scores; then those of the others that
+ * may still be better than the worst of them. An estimate's error is a sum of dims rounding errors, each uniform
+ * over 16 steps: its deviation is known, and what lies more than DEVIATIONS of it too low is left alone. That
+ * follows the density of the neighbours where a fixed number would not. Measured with bench/dense_bench.c on
+ * crud-news-100k: 27, 77 and 249 rows scored for k 10, 30 and 100, recall as if every row were. With 2k + 64
+ * candidates instead, 3 of 300 questions that meet some 200 copies of one text lost half of their best ten: hence
+ * SPARE. Without a mean (zeros) the errors are too large for it: recall@30 falls by .007.
  *
- * Candidates are collected in a buffer twice as large as needed and cut to the best half by selection when it is full:
- * an offer costs a few nanoseconds, where a heap of some hundred costs fifty. Rows are offered in list order, so a row
- * that only equals the floor loses the tie and need not be offered.
+ * Candidates are collected in a buffer twice as large as needed and cut to the better half by selection when it is
+ * full. Rows are offered in list order, so a row that only equals the floor loses the tie and need not be offered.
  *
  * The score of row r (a vector minus the mean m; w = m / |m|; s, v: scale and int8 row; t: the row's stored r.w):
  *     q.m + r.q = q.m + (q.w) t + r.(q - (q.w) w), and r.(...) is taken as s v.(...)
@@ -27,8 +29,8 @@
 #include "sys/clock.h"
 
 enum {
-    SPARE = 256,             /* candidates beyond 2k */
-    RUNS_BETWEEN_LOOKS = 64, /* runs of 64 rows between two looks at the clock: some 10 microseconds */
+    SPARE = 256,             /* candidates beyond 4k */
+    RUNS_BETWEEN_LOOKS = 64, /* runs of 64 rows between two looks at the clock: some 20 microseconds */
     PREFETCH = 4             /* candidates */
 };
 static const double DEVIATIONS = 3;
@@ -82,14 +84,16 @@ static void prepare(const struct dense_query *q, const struct vector_block *b)
     double dot = 0, most = 0, sum = 0, squares = 0;
     for (uint32_t i = 0; i < q->dims; i++)
         dot += (double)q->v[i] * (double)mean[i];
-    double along = b->mean_norm > 0 ? dot / b->mean_norm : 0, times = b->mean_norm > 0 ? along / b->mean_norm : 0;
+    double along = b->mean_norm > 0 ? dot / b->mean_norm : 0,
+           times = b->mean_norm > 0 ? along / b->mean_norm : 0;
     for (uint32_t i = 0; i < q->dims; i++) {
         double x = fabs((double)q->v[i] - times * (double)mean[i]);
         most = x > most ? x : most;
         sum += x;
         squares += x * x;
     }
-    double unit8 = most / SCAN_Q8_MAX, unit16 = most / INT16_MAX > sum / Q16_SUM ? most / INT16_MAX : sum / Q16_SUM;
+    double unit8 = most / SCAN_Q8_MAX,
+           unit16 = most / INT16_MAX > sum / Q16_SUM ? most / INT16_MAX : sum / Q16_SUM;
     double per8 = unit8 > 0 ? 1 / unit8 : 0, per16 = unit16 > 0 ? 1 / unit16 : 0;
     int32_t sum8 = 0;
     for (uint32_t i = 0; i < q->dims; i++) {
@@ -104,7 +108,8 @@ static void prepare(const struct dense_query *q, const struct vector_block *b)
     p->base = dot;
     p->along = along;
     p->unit16 = unit16;
-    p->deviation = sqrt(squares * (16 * 16 - 1) / 12); /* of a number uniform over 0 .. 15, times the question */
+    p->deviation =
+        sqrt(squares * (16 * 16 - 1) / 12); /* of a number uniform over 0 .. 15, times the question */
     /* A row's value is 16 u + l - 128, and l is 7.5 for all the scan knows: 16 (u - 120.5 / 16). */
     p->scan = (struct scan_question){.q8 = p->q8,
                                      .q16 = p->q16,
@@ -116,8 +121,8 @@ static void prepare(const struct dense_query *q, const struct vector_block *b)
 }
 
 /* For the space that p was prepared for. */
-static float exact_score(const struct prepared *p, const struct vector_block *b, const struct scan_kernel *kernel,
-                         uint32_t row)
+static float exact_score(const struct prepared *p, const struct vector_block *b,
+                         const struct scan_kernel *kernel, uint32_t row)
 {
     int32_t dot = kernel->exact(&p->scan, b->upper + row * b->row_bytes, b->lower + row * b->row_bytes);
     return (float)(p->base + p->along * (double)b->alongs[row] + p->unit16 * (double)b->scales[row] * dot);
@@ -128,7 +133,8 @@ static float exact_score(const struct prepared *p, const struct vector_block *b,
 /* A total order: higher score, then earlier in the list. Without branches, which a selection would mispredict. */
 static bool better(const struct dense_hit *x, const struct dense_hit *y)
 {
-    uint64_t at_x = (uint64_t)x->ref.entry << 32 | x->ref.chunk, at_y = (uint64_t)y->ref.entry << 32 | y->ref.chunk;
+    uint64_t at_x = (uint64_t)x->ref.entry << 32 | x->ref.chunk,
+             at_y = (uint64_t)y->ref.entry << 32 | y->ref.chunk;
     return (x->cosine > y->cosine) | (!(x->cosine < y->cosine) & (at_x < at_y));
 }
 
@@ -150,8 +156,12 @@ static void select_best(struct dense_hit *h, size_t n, size_t k)
     size_t lo = 0, hi = n; /* the border between in and out lies in lo .. hi */
     while (hi - lo > 1) {
         struct dense_hit *a = &h[lo], *b = &h[lo + (hi - lo) / 2], *c = &h[hi - 1];
-        struct dense_hit *median = better(a, b) ? (better(b, c) ? b : better(a, c) ? c : a)
-                                                : (better(a, c) ? a : better(b, c) ? c : b);
+        struct dense_hit *median = better(a, b) ? (better(b, c)   ? b
+                                                   : better(a, c) ? c
+                                                                  : a)
+                                                : (better(a, c)   ? a
+                                                   : better(b, c) ? c
+                                                                  : b);
         swap(median, &h[hi - 1]);
         struct dense_hit pivot = h[hi - 1];
         size_t mid = lo;
@@ -196,8 +206,8 @@ struct scan {
     uint64_t scanned;
 };
 
-static void scan_rows(struct scan *s, const struct vector_block *b, uint32_t entry, uint32_t first, uint32_t n,
-                      uint64_t want)
+static void scan_rows(struct scan *s, const struct vector_block *b, uint32_t entry, uint32_t first,
+                      uint32_t n, uint64_t want)
 {
     float est[SCAN_RUN];
     struct candidates *c = s->c;
@@ -219,8 +229,8 @@ static uint64_t bits(unsigned lo, unsigned n)
 }
 
 /* The rows of one word that pass, in as few runs as it takes without touching a row that is not there. */
-static void scan_word(struct scan *s, const struct vector_block *b, uint32_t entry, uint32_t word, uint64_t there,
-                      uint64_t pass)
+static void scan_word(struct scan *s, const struct vector_block *b, uint32_t entry, uint32_t word,
+                      uint64_t there, uint64_t pass)
 {
     while (pass) {
         unsigned lo = (unsigned)__builtin_ctzll(pass), hi = 63 - (unsigned)__builtin_clzll(pass);
@@ -229,7 +239,7 @@ static void scan_word(struct scan *s, const struct vector_block *b, uint32_t ent
         if (!dense || (there & bits(lo, n)) != bits(lo, n)) { /* only as far as one bit follows the other */
             uint64_t after = ~(pass >> lo);
             n = after ? (unsigned)__builtin_ctzll(after) : 64;
-            }
+        }
         uint64_t run = pass & bits(lo, n);
         scan_rows(s, b, entry, word * 64 + lo, n, run >> lo);
         pass &= ~run;
@@ -249,14 +259,15 @@ static void chunks_of_docs(const struct segment *s, const uint64_t *docs, uint64
 }
 
 /* Offers the rows of an entry. `chunks`: those that pass the filter, NULL: all. */
-static rag_code scan_entry(struct scan *s, const struct list_entry *e, uint32_t entry, const struct vector_block *b,
-                           const uint64_t *chunks, int64_t deadline_ns)
+static rag_code scan_entry(struct scan *s, const struct list_entry *e, uint32_t entry,
+                           const struct vector_block *b, const uint64_t *chunks, int64_t deadline_ns)
 {
     uint32_t words = (uint32_t)bitmap_words(b->h->rows);
     for (uint32_t w = 0; w < words; w++) {
         if (w % RUNS_BETWEEN_LOOKS == 0 && deadline_ns && clock_mono_ns() > deadline_ns)
             return RAG_ETIMEOUT;
-        uint64_t there = atomic_load_explicit(&b->present[w], memory_order_acquire); /* pairs with row_is_there */
+        uint64_t there =
+            atomic_load_explicit(&b->present[w], memory_order_acquire); /* pairs with row_is_there */
         uint64_t pass = there & e->live[w];
         scan_word(s, b, entry, w, there, chunks ? pass & chunks[w] : pass);
     }
@@ -338,7 +349,7 @@ rag_code dense_search(const struct segment_list *list, uint32_t slot, const stru
         rows += b->h->rows;
         most = b->h->rows > most ? b->h->rows : most;
     }
-    uint64_t want = (uint64_t)2 * k + SPARE;
+    uint64_t want = (uint64_t)4 * k + SPARE;
     struct candidates c = {.want = (size_t)(want < rows ? want : rows), .floor = -INFINITY};
     if (k == 0 || c.want == 0)
         return RAG_OK;
@@ -371,8 +382,8 @@ rag_code dense_search(const struct segment_list *list, uint32_t slot, const stru
     return rc;
 }
 
-bool dense_score(const struct segment_list *list, uint32_t slot, const struct dense_query *q, struct chunk_ref ref,
-                 float *cosine)
+bool dense_score(const struct segment_list *list, uint32_t slot, const struct dense_query *q,
+                 struct chunk_ref ref, float *cosine)
 {
     const struct vector_block *b = list->e[ref.entry].vectors[slot];
     if (!b || b->space.dims != q->dims || !vector_block_has(b, ref.chunk))

@@ -1,16 +1,17 @@
-/* Vector blocks: filling, copying, writing, mapping. Memory and file have one layout, so a block is written as it is.
+/* Vector blocks: filling, copying, writing, mapping. Memory and file have one layout: a block is written as it is.
  *
  * Why two planes: the first pass of a search reads only the upper 4 bits of every row, which is half the memory
  * traffic of int8 and the wall of a scan; the lower plane is read for the few rows that are scored exactly.
- * Why `along`: a question points mostly along the mean (cosine .9), so most of its product with the rounding errors of
- * a row comes from there. The row's true component along the mean is kept (4 bytes), and only the rest of the question
- * meets the rounded row. Measured on crud-news-100k (multilingual-e5-small, 384 dimensions, 300 questions, against
- * exact float): recall@10 of int8 .977 without and .987 with it; the upper plane needs 2.5 times fewer candidates.
- * Tried there and not worth their code: a random rotation (.988), a least-squares scale (.986); a clipped scale loses
- * (.9 of the maximum: .975).
  *
- * Invariants: 1. a row's bytes are written before its bit in `present` (release) and never after; 2. rows beyond
- * n_rows and dimensions beyond dims are never set in `present`, and count nothing; 3. a mapped block is not written. */
+ * Why `alongs`: a question points mostly along the mean (cosine .9), so most of its product with the rounding errors
+ * of a row comes from there. The row's true component along the mean is kept (4 bytes), and only the rest of the
+ * question meets the rounded row. Measured on crud-news-100k (multilingual-e5-small, 384 dimensions, 300
+ * questions, against exact float, copies counted as different): recall@10 of int8 .977 without and .987 with it, and
+ * the upper plane needs half the candidates. Tried there and not worth their code: a random rotation (.988), a
+ * least-squares scale (.986); a scale clipped at .9 of the largest component loses (.975).
+ *
+ * Invariants: 1. a row's bytes are written before its bit in `present` (release) and never after; 2. bits behind
+ * the last row are never set; 3. a mapped block is not written. */
 #include "index/vectors_int.h"
 
 #include <math.h>
@@ -38,10 +39,10 @@ bool vectors_layout(uint32_t dims, uint32_t rows, struct vec_layout *out)
 {
     size_t at = sizeof(struct vec_header);
     out->row_bytes = ((size_t)dims + 2 * VECTORS_ALIGN - 1) / (2 * VECTORS_ALIGN) * VECTORS_ALIGN;
-    bool fits = section(&at, bitmap_words(rows), sizeof(uint64_t), &out->present) &&
-                section(&at, rows, sizeof(float), &out->scales) &&
-                section(&at, rows, sizeof(float), &out->alongs) &&
-                section(&at, rows, out->row_bytes, &out->upper) && section(&at, rows, out->row_bytes, &out->lower);
+    bool fits =
+        section(&at, bitmap_words(rows), sizeof(uint64_t), &out->present) &&
+        section(&at, rows, sizeof(float), &out->scales) && section(&at, rows, sizeof(float), &out->alongs) &&
+        section(&at, rows, out->row_bytes, &out->upper) && section(&at, rows, out->row_bytes, &out->lower);
     out->bytes = at;
     return fits;
 }
@@ -60,7 +61,8 @@ uint64_t vectors_mean_hash(const struct vector_space *space)
 }
 
 /* Points into the bytes; the header's sizes have been checked. */
-static struct vector_block *block_alloc(const char *base, const struct vec_layout *l, const struct vector_space *space)
+static struct vector_block *block_alloc(const char *base, const struct vec_layout *l,
+                                        const struct vector_space *space)
 {
     struct vector_block *b = mem_zalloc(MEM_INDEX, sizeof *b);
     if (!b)
@@ -172,7 +174,8 @@ void vector_block_put(struct vector_block *b, uint32_t row, const float *v)
         sum += (double)v[i];
     }
     along = b->mean_norm > 0 ? along / b->mean_norm : 0;
-    bool sane = isfinite(sum) && most < MOST && fabs(along) < (double)MOST; /* a NaN would slip through `most` */
+    bool sane =
+        isfinite(sum) && most < MOST && fabs(along) < (double)MOST; /* a NaN would slip through `most` */
     float scale = sane ? most / 127 : 0, inverse = scale > 0x1p-60f ? 1 / scale : 0;
     uint8_t *upper = own(b, b->upper + row * b->row_bytes), *lower = own(b, b->lower + row * b->row_bytes);
     memset(upper, 8 << 4 | 8, b->row_bytes); /* zeros: 128 = 16 * 8 + 0 */
@@ -189,7 +192,8 @@ void vector_block_put(struct vector_block *b, uint32_t row, const float *v)
     row_is_there(b, row);
 }
 
-void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from, uint32_t from_row)
+void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from,
+                       uint32_t from_row)
 {
     RAG_ASSERT(b->owned && row < b->h->rows && !vector_block_has(b, row) && vector_block_has(from, from_row));
     RAG_ASSERT(b->space.dims == from->space.dims && b->h->mean_hash == from->h->mean_hash);
@@ -202,7 +206,8 @@ void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector
 
 bool vector_block_has(const struct vector_block *b, uint32_t row)
 {
-    return row < b->h->rows && (atomic_load_explicit(&b->present[row / 64], memory_order_acquire) >> (row % 64) & 1);
+    return row < b->h->rows &&
+           (atomic_load_explicit(&b->present[row / 64], memory_order_acquire) >> (row % 64) & 1);
 }
 
 uint32_t vector_block_rows(const struct vector_block *b)
@@ -227,8 +232,8 @@ bool vector_block_is_file(const struct vector_block *b)
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
-rag_code vector_block_write(const struct vector_block *b, const char *dir, const char *name, struct vector_block **out,
-                            struct rag_err *err)
+rag_code vector_block_write(const struct vector_block *b, const char *dir, const char *name,
+                            struct vector_block **out, struct rag_err *err)
 {
     if (b->owned) { /* readers never look at these two */
         struct vec_header *h = (struct vec_header *)(void *)(b->owned + (b->base - b->owned));
@@ -244,16 +249,17 @@ rag_code vector_block_write(const struct vector_block *b, const char *dir, const
 }
 
 /* Header and size; *l is what they say. */
-static rag_code header_check(const char *base, size_t len, const char *name, struct vec_layout *l, struct rag_err *err)
+static rag_code header_check(const char *base, size_t len, const char *name, struct vec_layout *l,
+                             struct rag_err *err)
 {
     const struct vec_header *h = (const void *)base;
     if (len < sizeof *h || memcmp(h->magic, VECTORS_MAGIC, sizeof h->magic) != 0)
         return rag_err_set(err, RAG_ECORRUPT, "vectors %s: not a vector file", name);
     if (h->version > VECTORS_VERSION)
-        return rag_err_set(err, RAG_EVERSION, "vectors %s: format %u is newer than this ragd reads (%d)", name,
-                           h->version, VECTORS_VERSION);
-    if (h->version != VECTORS_VERSION || h->header_bytes != sizeof *h || h->file_bytes != len || h->dims == 0 ||
-        h->dims > VECTOR_MAX_DIMS || !vectors_layout(h->dims, h->rows, l) || l->bytes != len)
+        return rag_err_set(err, RAG_EVERSION, "vectors %s: format %u is newer than this ragd reads (%d)",
+                           name, h->version, VECTORS_VERSION);
+    if (h->version != VECTORS_VERSION || h->header_bytes != sizeof *h || h->file_bytes != len ||
+        h->dims == 0 || h->dims > VECTOR_MAX_DIMS || !vectors_layout(h->dims, h->rows, l) || l->bytes != len)
         return rag_err_set(err, RAG_ECORRUPT, "vectors %s: truncated or damaged header", name);
     if (h->checksum != vectors_checksum(base, len))
         return rag_err_set(err, RAG_ECORRUPT, "vectors %s: checksum does not match", name);

@@ -24,7 +24,8 @@ struct vector_space {
 
 struct vector_block;
 /* Empty block of n_rows, in memory, one reference. RAG_ENOMEM; RAG_EINVAL: dims out of range. */
-RAG_MUST_CHECK rag_code vector_block_new(const struct vector_space *space, uint32_t n_rows, struct vector_block **out);
+RAG_MUST_CHECK rag_code vector_block_new(const struct vector_space *space, uint32_t n_rows,
+                                         struct vector_block **out);
 struct vector_block *vector_block_ref(struct vector_block *b);
 void vector_block_unref(struct vector_block *b); /* NULL is fine */
 
@@ -33,7 +34,8 @@ void vector_block_unref(struct vector_block *b); /* NULL is fine */
  * from unit length (a broken model) becomes the mean, not undefined behaviour. */
 void vector_block_put(struct vector_block *b, uint32_t row, const float *v);
 /* The same with the quantised row of another block of the same space, which has it. */
-void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from, uint32_t from_row);
+void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from,
+                       uint32_t from_row);
 bool vector_block_has(const struct vector_block *b, uint32_t row);
 uint32_t vector_block_rows(const struct vector_block *b);
 uint32_t vector_block_present(const struct vector_block *b); /* rows that are set */
@@ -48,7 +50,8 @@ RAG_MUST_CHECK rag_code vector_block_write(const struct vector_block *b, const c
 RAG_MUST_CHECK rag_code vector_block_open(const char *path, const struct vector_space *space, uint32_t n_rows,
                                           struct vector_block **out, struct rag_err *err);
 /* The same on bytes in memory (copied), for fuzzing. */
-RAG_MUST_CHECK rag_code vector_block_open_bytes(struct str bytes, const struct vector_space *space, uint32_t n_rows,
-                                                struct vector_block **out, struct rag_err *err);
+RAG_MUST_CHECK rag_code vector_block_open_bytes(struct str bytes, const struct vector_space *space,
+                                                uint32_t n_rows, struct vector_block **out,
+                                                struct rag_err *err);
 
 #endif

@@ -19,7 +19,8 @@ struct vec_header {
     char magic[8];
     uint32_t version, header_bytes;
     uint64_t file_bytes;
-    uint64_t checksum; /* as in a segment: of the header with this field zero, then with that as seed of the rest */
+    uint64_t
+        checksum; /* as in a segment: of the header with this field zero, then with that as seed of the rest */
     uint8_t digest[32];
     uint64_t mean_hash; /* XXH3-64, seed 0, of the space's mean: float[dims] */
     uint32_t dims, rows, present;

@@ -2,15 +2,17 @@
  *
  * Packed weights serve every instruction set: blocks of GEMM_N output channels, in each block groups of 4 inputs, in
  * each group 4 consecutive weights of channel 0, of channel 1, ... (64 bytes a group: one zmm, two ymm, or a row of an
- * AMX tile). k is padded to GEMM_K, n to GEMM_N, with zeros. Weights are 7-bit (-GEMM_WEIGHT_MAX ..), so that AVX2's
- * pairwise multiply-add of u8 by s8 cannot saturate; every implementation gives the same integers as scalar. */
+ * AMX tile). k is padded to GEMM_K, n to GEMM_N, with zeros. Weights and activations are signed and symmetric in range
+ * (-127 .. 127), so that no instruction set saturates on the way; every implementation gives the same integers, and
+ * the same floats made from them, as scalar. 7-bit weights were measured and rejected (docs/performance.md). */
 #ifndef RAGD_KERNEL_GEMM_H
 #define RAGD_KERNEL_GEMM_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GEMM_N = 16, GEMM_K = 64, GEMM_WEIGHT_MAX = 63 };
+/* GEMM_MAX_K: an i32 holds 127 * 254 * k. */
+enum { GEMM_N = 16, GEMM_K = 64, GEMM_WEIGHT_MAX = 127, GEMM_ACT_MAX = 127, GEMM_MAX_K = 65536 };
 
 static inline uint32_t gemm_pad_n(uint32_t n)
 {
@@ -35,5 +37,28 @@ struct gemm_matrix {
 void gemm_pack(const float *weights, uint32_t n, uint32_t k, int8_t *w, float *scale, int32_t *sum);
 /* The f32 layout: gemm_pad_n(n) * k floats. */
 void gemm_pack_f32(const float *weights, uint32_t n, uint32_t k, float *wf);
+
+/* Channels first .. first + n - 1 of m, as a matrix; first is a multiple of GEMM_N. */
+struct gemm_matrix gemm_slice(const struct gemm_matrix *m, uint32_t first, uint32_t n);
+
+/* m rows of quantised activations: value = scale[row] * (q - zero[row]). */
+struct gemm_rows {
+    const int8_t *q;     /* [m][gemm_pad_k(k)], -GEMM_ACT_MAX .. GEMM_ACT_MAX; bytes beyond k are 0 */
+    const float *scale;  /* m */
+    const int32_t *zero; /* m, -GEMM_ACT_MAX .. GEMM_ACT_MAX */
+    uint32_t m;
+};
+
+/* One implementation for one instruction set. Thread-safe.
+ *   out  float[m][stride], stride >= gemm_pad_n(b->n); the padding columns are written too
+ * out = scale_a * scale_w * (acc - zero * sum) + bias. */
+struct gemm_kernel {
+    const char *name; /* "avx512-vnni", "avx2", "scalar" */
+    void (*int8)(const struct gemm_rows *a, const struct gemm_matrix *b, float *out, size_t stride);
+};
+/* The best of this CPU (cpu_features). */
+const struct gemm_kernel *gemm_kernel(void);
+/* All that this build holds and this CPU can run, the best first; NULL beyond the last. For tests and benchmarks. */
+const struct gemm_kernel *gemm_kernel_at(unsigned i);
 
 #endif

@@ -20,8 +20,8 @@ static inline __m128i sums(const __m256i *a)
 }
 
 /* dots[i] of `rows` rows, 1 .. ROWS; always inlined, so that the loops over rows vanish. */
-static inline __attribute__((always_inline)) void dot4(const struct scan_question *q, const uint8_t *row, int rows,
-                                                       int32_t *dots)
+static inline __attribute__((always_inline)) void dot4(const struct scan_question *q, const uint8_t *row,
+                                                       int rows, int32_t *dots)
 {
     const size_t bytes = q->row_bytes;
     const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
@@ -52,8 +52,8 @@ static inline __attribute__((always_inline)) void dot4(const struct scan_questio
         *dots = _mm_cvtsi128_si32(s);
 }
 
-static uint64_t run(const struct scan_question *q, const uint8_t *upper, const float *scales, const float *alongs,
-                    uint32_t n, float floor, float *est)
+static uint64_t run(const struct scan_question *q, const uint8_t *upper, const float *scales,
+                    const float *alongs, uint32_t n, float floor, float *est)
 {
     int32_t dots[SCAN_RUN];
     uint64_t above = 0;
@@ -62,8 +62,9 @@ static uint64_t run(const struct scan_question *q, const uint8_t *upper, const f
         dot4(q, upper + i * q->row_bytes, ROWS, dots + i);
     for (; i < n; i++)
         dot4(q, upper + i * q->row_bytes, 1, dots + i);
-    const __m256 base = _mm256_set1_ps(q->base), along = _mm256_set1_ps(q->along), unit = _mm256_set1_ps(q->unit),
-                 offset = _mm256_set1_ps(q->offset), least = _mm256_set1_ps(floor);
+    const __m256 base = _mm256_set1_ps(q->base), along = _mm256_set1_ps(q->along),
+                 unit = _mm256_set1_ps(q->unit), offset = _mm256_set1_ps(q->offset),
+                 least = _mm256_set1_ps(floor);
     for (i = 0; i + 8 <= n; i += 8) {
         __m256 dot = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(const void *)(dots + i)));
         __m256 e = _mm256_add_ps(base, _mm256_mul_ps(along, _mm256_loadu_ps(alongs + i)));
@@ -94,7 +95,8 @@ static int32_t exact(const struct scan_question *q, const uint8_t *upper, const 
     for (size_t j = 0; j < q->row_bytes; j += STEP) {
         __m256i u = load(upper + j), l = load(lower + j);
         /* 16 * upper + lower as bytes; flipping the top bit subtracts 128 */
-        __m256i a = _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(u, nibble), 4), _mm256_and_si256(l, nibble));
+        __m256i a =
+            _mm256_or_si256(_mm256_slli_epi16(_mm256_and_si256(u, nibble), 4), _mm256_and_si256(l, nibble));
         __m256i b = _mm256_or_si256(_mm256_andnot_si256(nibble, u),
                                     _mm256_and_si256(_mm256_srli_epi16(l, 4), nibble));
         a = _mm256_xor_si256(a, sign);

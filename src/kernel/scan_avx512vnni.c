@@ -12,8 +12,8 @@ static inline __m256i halves(__m512i a)
     return _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
 }
 
-static inline __attribute__((always_inline)) void dot4(const struct scan_question *q, const uint8_t *row, int rows,
-                                                       int32_t *dots)
+static inline __attribute__((always_inline)) void dot4(const struct scan_question *q, const uint8_t *row,
+                                                       int rows, int32_t *dots)
 {
     const size_t bytes = q->row_bytes;
     const __m512i nibble = _mm512_set1_epi8(15);
@@ -39,8 +39,8 @@ static inline __attribute__((always_inline)) void dot4(const struct scan_questio
         *dots = _mm_cvtsi128_si32(t);
 }
 
-static uint64_t run(const struct scan_question *q, const uint8_t *upper, const float *scales, const float *alongs,
-                    uint32_t n, float floor, float *est)
+static uint64_t run(const struct scan_question *q, const uint8_t *upper, const float *scales,
+                    const float *alongs, uint32_t n, float floor, float *est)
 {
     int32_t dots[SCAN_RUN];
     uint64_t above = 0;
@@ -49,10 +49,11 @@ static uint64_t run(const struct scan_question *q, const uint8_t *upper, const f
         dot4(q, upper + i * q->row_bytes, ROWS, dots + i);
     for (; i < n; i++)
         dot4(q, upper + i * q->row_bytes, 1, dots + i);
-    const __m512 base = _mm512_set1_ps(q->base), along = _mm512_set1_ps(q->along), unit = _mm512_set1_ps(q->unit),
-                 offset = _mm512_set1_ps(q->offset), least = _mm512_set1_ps(floor);
+    const __m512 base = _mm512_set1_ps(q->base), along = _mm512_set1_ps(q->along),
+                 unit = _mm512_set1_ps(q->unit), offset = _mm512_set1_ps(q->offset),
+                 least = _mm512_set1_ps(floor);
     for (i = 0; i < n; i += 16) {
-        __mmask16 in = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+        __mmask16 in = (__mmask16)(n - i >= 16 ? 0xffffu : (1u << (n - i)) - 1);
         __m512 dot = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(in, dots + i));
         __m512 e = _mm512_add_ps(base, _mm512_mul_ps(along, _mm512_maskz_loadu_ps(in, alongs + i)));
         __m512 s = _mm512_mul_ps(_mm512_maskz_loadu_ps(in, scales + i), unit);
@@ -76,8 +77,10 @@ static int32_t exact(const struct scan_question *q, const uint8_t *upper, const 
     for (size_t j = 0; j < q->row_bytes; j += STEP) {
         __m512i u = _mm512_load_si512(upper + j), l = _mm512_load_si512(lower + j);
         /* 16 * upper + lower as bytes; flipping the top bit subtracts 128 */
-        __m512i a = _mm512_or_si512(_mm512_slli_epi16(_mm512_and_si512(u, nibble), 4), _mm512_and_si512(l, nibble));
-        __m512i b = _mm512_or_si512(_mm512_andnot_si512(nibble, u), _mm512_and_si512(_mm512_srli_epi16(l, 4), nibble));
+        __m512i a =
+            _mm512_or_si512(_mm512_slli_epi16(_mm512_and_si512(u, nibble), 4), _mm512_and_si512(l, nibble));
+        __m512i b = _mm512_or_si512(_mm512_andnot_si512(nibble, u),
+                                    _mm512_and_si512(_mm512_srli_epi16(l, 4), nibble));
         a = _mm512_xor_si512(a, sign);
         b = _mm512_xor_si512(b, sign);
         x = _mm512_add_epi32(x, madd16(low + j, _mm512_castsi512_si256(a)));

@@ -10,8 +10,8 @@ static int32_t dot4(const struct scan_question *q, const uint8_t *row)
     return sum;
 }
 
-static uint64_t run(const struct scan_question *q, const uint8_t *upper, const float *scales, const float *alongs,
-                    uint32_t n, float floor, float *est)
+static uint64_t run(const struct scan_question *q, const uint8_t *upper, const float *scales,
+                    const float *alongs, uint32_t n, float floor, float *est)
 {
     uint64_t above = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -27,7 +27,8 @@ static int32_t exact(const struct scan_question *q, const uint8_t *upper, const 
     const int16_t *low = q->q16, *high = q->q16 + q->row_bytes;
     int32_t sum = 0;
     for (size_t j = 0; j < q->row_bytes; j++) {
-        int l = (upper[j] & 15) * 16 + (lower[j] & 15) - 128, h = (upper[j] >> 4) * 16 + (lower[j] >> 4) - 128;
+        int l = (upper[j] & 15) * 16 + (lower[j] & 15) - 128,
+            h = (upper[j] >> 4) * 16 + (lower[j] >> 4) - 128;
         sum += low[j] * l + high[j] * h;
     }
     return sum;

@@ -24,7 +24,7 @@
 #include "model/tokenizer_json.h"
 #include "sys/file.h"
 
-enum { TOKENIZER_BYTES = 256 << 20, TEXT_BATCH = 16 };
+enum { TEXT_BATCH = 16 };
 
 /* ---- inputs --------------------------------------------------------------------------------------------- */
 static bool exists(const char *dir, const char *file)
@@ -68,13 +68,15 @@ static rag_code read_tokenizer(const char *dir, uint32_t vocabulary, struct buf 
     if (!S_ISREG(st.st_mode))
         return rag_err_set(err, RAG_EFORMAT, "%s: not a file", path);
     buf_init(&json, MEM_MODEL);
-    rc = file_read_all(path, TOKENIZER_BYTES, &json, err);
+    rc = file_read_all(path, TOKENIZER_JSON_MAX, &json, err);
     if (!rc) {
         rc = tokenizer_from_json(buf_str(&json), block, &why);
         if (!rc)
             rc = tokenizer_open(buf_str(block), &t, &why);
+        static const char said[] = "tokenizer.json: "; /* the path says it already */
+        const char *msg = why.msg + (strncmp(why.msg, said, sizeof said - 1) == 0 ? sizeof said - 1 : 0);
         if (rc)
-            rag_err_set(err, rc, "%s: %s", path, why.msg[0] ? why.msg : rag_code_name(rc));
+            rag_err_set(err, rc, "%s: %s", path, msg[0] ? msg : rag_code_name(rc));
     }
     if (!rc && tokenizer_vocabulary(t) > vocabulary)
         rc = rag_err_set(err, RAG_EFORMAT, "%s: %u ids, but config.json has a vocab_size of %u", path,

@@ -13,6 +13,7 @@
 #include <math.h>
 #include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -156,7 +157,7 @@ static bool matrix_ok(const struct gemm_matrix *m, bool verify)
             return false;
     unsigned wild = 0;
     for (uint64_t i = 0; verify && i < pn * pk; i++)
-        wild |= m->w[i] > GEMM_WEIGHT_MAX || m->w[i] < -GEMM_WEIGHT_MAX;
+        wild |= abs(m->w[i]) > GEMM_WEIGHT_MAX;
     return !wild;
 }
 

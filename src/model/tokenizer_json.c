@@ -1,6 +1,7 @@
 #include "model/tokenizer_json.h"
 
-#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "text/tokenizer.h"
 #include "wire/json_in.h"
@@ -10,6 +11,7 @@
 enum { MAX_ID = (1 << 21) - 1, MAX_GAP = 1024 };
 
 struct source {
+    struct str text;
     const json_t *root, *model;
     struct tokenizer_spec spec;
     struct str *pieces;
@@ -147,6 +149,121 @@ static rag_code read_wordpiece(struct source *s)
     return rc;
 }
 
+/* Scores as the library reads them. Its JSON parser takes all digits as an integer and divides once, which is up to a
+ * unit in the last place beside the nearest double; long runs of one letter have so many segmentations of almost the
+ * same score that this decides. So the digits are read again here, from JSON that is known to be valid. */
+struct scan {
+    const char *p, *end;
+};
+
+static char scan_peek(struct scan *c)
+{
+    while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' || *c->p == '\n' || *c->p == '\r'))
+        c->p++;
+    return c->p < c->end ? *c->p : 0;
+}
+
+static struct str scan_string(struct scan *c)
+{
+    const char *from = ++c->p;
+    while (c->p < c->end && *c->p != '"')
+        c->p += *c->p == '\\' && c->end - c->p > 1 ? 2 : 1;
+    struct str s = str_make(from, (size_t)(c->p - from));
+    c->p += c->p < c->end;
+    return s;
+}
+
+static void scan_skip(struct scan *c)
+{
+    unsigned depth = 0;
+    do {
+        char k = scan_peek(c);
+        if (k == '"') {
+            scan_string(c);
+            continue;
+        }
+        depth += k == '[' || k == '{';
+        depth -= depth && (k == ']' || k == '}');
+        c->p += c->p < c->end;
+        if (depth == 0 && k != ']' && k != '}') /* a number or a word */
+            while (c->p < c->end && !strchr(",]} \t\n\r", *c->p))
+                c->p++;
+    } while (depth && c->p < c->end);
+}
+
+/* Before the value of a member of the object at c; false when it has none of that very spelling. */
+static bool scan_member(struct scan *c, const char *key)
+{
+    if (scan_peek(c) != '{')
+        return false;
+    c->p++;
+    while (scan_peek(c) == '"') {
+        bool found = str_eqz(scan_string(c), key);
+        if (scan_peek(c) == ':')
+            c->p++;
+        if (found)
+            return true;
+        scan_skip(c);
+        if (scan_peek(c) == ',')
+            c->p++;
+    }
+    return false;
+}
+
+static double scan_score(struct scan *c)
+{
+    bool negative = scan_peek(c) == '-', fraction = false, full = false;
+    uint64_t digits = 0, next;
+    int exponent = 0, power = 0, sign = 1;
+    for (c->p += negative; c->p < c->end && ((*c->p >= '0' && *c->p <= '9') || *c->p == '.'); c->p++) {
+        if (*c->p == '.') {
+            fraction = true;
+            continue;
+        }
+        full = full || __builtin_mul_overflow(digits, 10u, &next) ||
+               __builtin_add_overflow(next, (uint64_t)(*c->p - '0'), &next);
+        if (!full) /* digits beyond 64 bits are left out */
+            digits = next;
+        exponent += full ? !fraction : fraction ? -1 : 0;
+    }
+    if (c->p < c->end && (*c->p == 'e' || *c->p == 'E')) {
+        c->p++;
+        if (c->p < c->end && (*c->p == '+' || *c->p == '-'))
+            sign = *c->p++ == '-' ? -1 : 1;
+        for (; c->p < c->end && *c->p >= '0' && *c->p <= '9'; c->p++)
+            power = power < 100000 ? power * 10 + (*c->p - '0') : power;
+    }
+    exponent += sign * power;
+    double v = (double)digits;
+    for (; exponent < -308 && v != 0; exponent += 308)
+        v /= 1e308;
+    char text[16];
+    snprintf(text, sizeof text, "1e%d", exponent < 0 ? -exponent : exponent);
+    if (v != 0)
+        v = exponent < 0 ? v / strtod(text, NULL) : v * strtod(text, NULL);
+    return negative ? -v : v;
+}
+
+static void read_scores(struct source *s)
+{
+    struct scan c = {s->text.ptr, s->text.ptr + s->text.len};
+    if (!scan_member(&c, "model") || !scan_member(&c, "vocab") || scan_peek(&c) != '[')
+        return; /* escapes in the keys: what jansson read will do */
+    c.p++;
+    for (uint32_t i = 0; i < s->spec.n_pieces && scan_peek(&c) == '['; i++) {
+        c.p++;
+        if (scan_peek(&c) == '"')
+            scan_string(&c);
+        if (scan_peek(&c) == ',')
+            c.p++;
+        s->scores[i] = scan_score(&c);
+        if (scan_peek(&c) == ']')
+            c.p++;
+        if (scan_peek(&c) == ',')
+            c.p++;
+    }
+}
+
 static rag_code read_unigram(struct source *s)
 {
     const json_t *vocabulary = json_object_get(s->model, "vocab"), *unk = json_object_get(s->model, "unk_id");
@@ -175,6 +292,8 @@ static rag_code read_unigram(struct source *s)
         if (s->pieces[i].len == 0)
             return FORMAT(s, "piece %zu of the vocabulary is empty", i);
     }
+    if (!rc)
+        read_scores(s);
     return rc;
 }
 
@@ -329,16 +448,16 @@ static rag_code read_metaspace(struct source *s, const json_t *o)
         return rc;
     if (!str_eqz(mark, "\xE2\x96\x81"))
         return UNSUPPORTED(s, "Metaspace with another replacement than U+2581");
-    if (v && !json_is_null(v)) {
-        struct str scheme = json_is_string(v) ? json_in_str(v) : str_make(NULL, 0);
-        bool first = str_eqz(scheme, "first");
-        if (!first && !str_eqz(scheme, "always") && !str_eqz(scheme, "never"))
-            return FORMAT(s, "prepend_scheme is not always, first or never");
-        if (first && s->spec.split_whitespace)
-            return UNSUPPORTED(s, "prepend_scheme first after WhitespaceSplit; always and never are supported");
-        prepend = !str_eqz(scheme, "never"); /* a text is one split, so its first is each */
-    }
-    s->spec.metaspace_prepend = prepend;
+    struct str scheme = !v || json_is_null(v) ? STR_LIT("always") : json_is_string(v) ? json_in_str(v) : STR_LIT("");
+    bool first = str_eqz(scheme, "first"), never = str_eqz(scheme, "never");
+    if (!first && !never && !str_eqz(scheme, "always"))
+        return FORMAT(s, "prepend_scheme is not always, first or never");
+    if (!prepend && !never)
+        return FORMAT(s, "add_prefix_space is false and prepend_scheme is not never");
+    const json_t *normalizer = json_object_get(s->root, "normalizer");
+    if (first && (s->spec.split_whitespace || (normalizer && !json_is_null(normalizer))))
+        return UNSUPPORTED(s, "prepend_scheme first after a normalizer or WhitespaceSplit; always and never are supported");
+    s->spec.metaspace_prepend = !never; /* a text is one split and its first */
     s->spec.metaspace_whole = !split;
     return RAG_OK;
 }
@@ -480,7 +599,7 @@ rag_code tokenizer_from_json(struct str json, struct buf *block, struct rag_err 
     rag_code rc = json_in_parse(json, TOKENIZER_JSON_MAX, &root, &why);
     if (rc)
         return rag_err_set(err, rc == RAG_EINVAL ? RAG_EFORMAT : rc, "tokenizer.json: %s", why.msg);
-    struct source s = {.root = root, .err = err};
+    struct source s = {.text = json, .root = root, .err = err};
     rc = read_all(&s);
     if (!rc)
         rc = tokenizer_build(&s.spec, block, err);

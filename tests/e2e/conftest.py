@@ -17,9 +17,9 @@ FOREIGN = ("SILICONFLOW_", "OPENAI_", "REDIS_URL", "DATABASE_URL", "QDRANT_URL",
 
 
 def clean_env(env=None):
-    """The environment without what ragd reads, and `env` on top."""
+    """The environment without what ragd reads, and `env` on top. No model: a test that wants one names it."""
     base = {k: v for k, v in os.environ.items() if not k.startswith(FOREIGN)}
-    return {**base, **(env or {})}
+    return {**base, "RAGD_MODELS": "/nonexistent", **(env or {})}
 
 
 def ragd(*args, stdin=None, env=None, cwd=None, timeout=60, preexec=None):

@@ -49,7 +49,7 @@ def test_version_and_help():
     (["ingest"], "no path"),
     (["ingest", "--collection", "../x", "/tmp"], "--collection ../x"),
     (["eval"], "no data set"),
-    (["eval", "--dataset", "x", "--legs", "dense"], "not yet supported"),
+    (["eval", "--dataset", "x", "--legs", "sparse"], "use bm25, dense, hybrid or full"),
     (["serve", "now"], "unexpected argument now"),
     (["config", "--show", "--print-default"], "one of"),
     (["serve", "--listen", "nonsense"], "is not HOST:PORT"),

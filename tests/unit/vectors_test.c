@@ -65,12 +65,12 @@ static struct segment *segment_of(uint32_t n_docs, uint32_t per)
         char id[16], metadata[16];
         snprintf(id, sizeof id, "%u", d);
         snprintf(metadata, sizeof metadata, "{\"n\":%u}", d % 10);
-        CHECK_OK(segment_builder_doc(b, &(struct segment_doc_in){.id = str_of(id),
-                                                                  .metadata_json = str_of(metadata),
-                                                                  .version = 1,
-                                                                  .seq = ++seq}));
+        CHECK_OK(segment_builder_doc(
+            b, &(struct segment_doc_in){
+                   .id = str_of(id), .metadata_json = str_of(metadata), .version = 1, .seq = ++seq}));
         for (uint32_t c = 0; c < per; c++)
-            CHECK_OK(segment_builder_chunk(b, &(struct segment_chunk_in){.text = STR_LIT("x"), .terms = &none}));
+            CHECK_OK(
+                segment_builder_chunk(b, &(struct segment_chunk_in){.text = STR_LIT("x"), .terms = &none}));
     }
     CHECK_OK(segment_builder_finish(b, &s));
     segment_builder_free(b);
@@ -148,7 +148,8 @@ TEST(kernels_give_the_bits_of_scalar)
     float scales[ROWS], alongs[ROWS];
     unsigned others = 0;
     for (unsigned kind = 0; kind < 3; kind++) /* random; the largest products; the smallest */
-        for (size_t row_bytes = 64; row_bytes <= SCAN_MAX_ROW_BYTES; row_bytes += row_bytes < 512 ? 64 : 512) {
+        for (size_t row_bytes = 64; row_bytes <= SCAN_MAX_ROW_BYTES;
+             row_bytes += row_bytes < 512 ? 64 : 512) {
             size_t dims = 2 * row_bytes;
             int limit = (int)(SCAN_Q16_SUM_MAX / dims);
             limit = limit > INT16_MAX ? INT16_MAX : limit;
@@ -224,7 +225,8 @@ TEST(score_is_the_dot_product_for_every_number_of_dimensions)
 }
 
 /* The best k by scoring every row that passes; checks hits, order and scores. */
-static void check_search(struct world *w, const struct filter *f, uint32_t k, uint32_t mod, uint64_t *const live[2])
+static void check_search(struct world *w, const struct filter *f, uint32_t k, uint32_t mod,
+                         uint64_t *const live[2])
 {
     float v[DIMS];
     struct dense_query *q = question(w, v);
@@ -269,7 +271,8 @@ TEST(search_finds_what_scoring_every_row_finds)
 TEST(filters_come_before_the_candidates)
 {
     struct world *w = world_new();
-    struct value three = {VALUE_NUMBER, 3, {0}}, id = {VALUE_STRING, 0, STR_LIT("13")}, nine = {VALUE_NUMBER, 99, {0}};
+    struct value three = {VALUE_NUMBER, 3, {0}}, id = {VALUE_STRING, 0, STR_LIT("13")},
+                 nine = {VALUE_NUMBER, 99, {0}};
     struct filter_clause by_n = {STR_LIT("n"), FILTER_ANY_OF, &three, 1};
     struct filter_clause by_id = {STR_LIT("document_id"), FILTER_ANY_OF, &id, 1};
     struct filter_clause nothing = {STR_LIT("n"), FILTER_ANY_OF, &nine, 1};
@@ -409,7 +412,8 @@ TEST(survives_each_failed_allocation)
     for (unsigned nth = 1; fired; nth++) {
         struct vector_block *b = NULL;
         fault_arm_alloc(nth);
-        rag_code rc = vector_block_open_bytes(str_make(w->b[0]->base, w->b[0]->len), &w->space, 120, &b, NULL);
+        rag_code rc =
+            vector_block_open_bytes(str_make(w->b[0]->base, w->b[0]->len), &w->space, 120, &b, NULL);
         fired = fault_disarm();
         CHECK(fired ? rc == RAG_ENOMEM : rc == RAG_ECORRUPT); /* the checksum comes with writing */
     }
@@ -467,7 +471,8 @@ TEST(file_gives_back_what_was_put_in)
     CHECK_EQ(vector_block_present(again), 1334);
     CHECK_EQ(vector_block_present(mapped), 1333);
     vector_block_unref(mapped);
-    CHECK_OK(vector_block_write(again, folder, "a.vec", &mapped, &err)); /* a mapped one is written as it is */
+    CHECK_OK(
+        vector_block_write(again, folder, "a.vec", &mapped, &err)); /* a mapped one is written as it is */
     vector_block_unref(again);
 
     list_free(w->list);
@@ -503,7 +508,8 @@ TEST(file_gives_back_what_was_put_in)
 }
 
 /* Opens changed bytes with a checksum that fits them, if asked. */
-static rag_code open_changed(const struct vector_block *b, size_t len, size_t at, uint8_t flip, bool right_checksum)
+static rag_code open_changed(const struct vector_block *b, size_t len, size_t at, uint8_t flip,
+                             bool right_checksum)
 {
     char *copy = malloc(len + 1);
     memcpy(copy, b->base, len);
@@ -546,10 +552,10 @@ TEST(damaged_files_are_refused)
     CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, present), 1, true), RAG_ECORRUPT);
     struct vec_layout l;
     CHECK(vectors_layout(DIMS, 120, &l));
-    CHECK_EQ(open_changed(b, len, l.present, 1, true), RAG_ECORRUPT);       /* one fewer than the header says */
+    CHECK_EQ(open_changed(b, len, l.present, 1, true), RAG_ECORRUPT); /* one fewer than the header says */
     CHECK_EQ(open_changed(b, len, l.present + 15, 0x80, true), RAG_ECORRUPT); /* beyond the last row */
-    CHECK_EQ(open_changed(b, len, l.scales + 3, 0x80, true), RAG_ECORRUPT); /* negative */
-    CHECK_EQ(open_changed(b, len, l.alongs + 3, 0x7f, true), RAG_ECORRUPT); /* huge or not a number */
+    CHECK_EQ(open_changed(b, len, l.scales + 3, 0x80, true), RAG_ECORRUPT);   /* negative */
+    CHECK_EQ(open_changed(b, len, l.alongs + 3, 0x7f, true), RAG_ECORRUPT);   /* huge or not a number */
     CHECK_OK(open_changed(b, len, l.upper, 255, true));
     CHECK(!vectors_layout(VECTOR_MAX_DIMS, UINT32_MAX, &l) || l.bytes > (size_t)UINT32_MAX * VECTOR_MAX_DIMS);
     vector_block_unref(b);
