@@ -126,7 +126,7 @@ int main(int argc, char **argv)
         }
         free(out);
         n = 0;
-    } while (len >= 0 && !feof(stdin));
+    } while (len >= 0);
     encoder_free(e);
     model_close(m);
     return 0;

@@ -210,6 +210,15 @@ bool vector_block_has(const struct vector_block *b, uint32_t row)
            (atomic_load_explicit(&b->present[row / 64], memory_order_acquire) >> (row % 64) & 1);
 }
 
+uint32_t vector_block_missing(const struct vector_block *b, const uint64_t *live)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < bitmap_words(b->h->rows); i++)
+        n += (uint32_t)__builtin_popcountll(live[i] &
+                                            ~atomic_load_explicit(&b->present[i], memory_order_acquire));
+    return n;
+}
+
 uint32_t vector_block_rows(const struct vector_block *b)
 {
     return b->h->rows;

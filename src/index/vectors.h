@@ -37,6 +37,8 @@ void vector_block_put(struct vector_block *b, uint32_t row, const float *v);
 void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector_block *from,
                        uint32_t from_row);
 bool vector_block_has(const struct vector_block *b, uint32_t row);
+/* Rows that are set in `live` (a bit a row) and have no vector; 0: every live chunk has one. */
+uint32_t vector_block_missing(const struct vector_block *b, const uint64_t *live);
 uint32_t vector_block_rows(const struct vector_block *b);
 uint32_t vector_block_present(const struct vector_block *b); /* rows that are set */
 uint64_t vector_block_bytes(const struct vector_block *b);

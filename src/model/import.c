@@ -6,8 +6,10 @@
  *
  * The mean vector. Vectors of one encoder share a large part whatever the text; the index subtracts it before it
  * quantises and adds it back exactly, so any mean is correct and a good one costs fewer bits. It is computed here, over
- * texts that belong to the program, and is part of the model's identity. It is rounded to 1/256: rounding differences
- * of one CPU's kernels from another's then (nearly always) leave one digest for one model. */
+ * texts that belong to the program, and is part of the model's identity. Kernels of different CPUs round differently on
+ * the way, so an import on another kind of CPU gives another mean and another digest: what moves between machines is
+ * the packed file, not the folder.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -173,7 +175,7 @@ static rag_code compute_mean(const struct model *m, const struct model_import_op
         rc = encode_batch(e, i, n - i < TEXT_BATCH ? n - i : TEXT_BATCH, texts, v, sum, dims);
     }
     for (uint32_t d = 0; d < dims && !rc; d++) {
-        mean[d] = (float)(nearbyint(sum[d] / n * 256) / 256);
+        mean[d] = (float)(sum[d] / n);
         if (!(fabsf(mean[d]) <= MODEL_MAX_STORED))
             rc = rag_err_set(err, RAG_EFORMAT, "the model's vectors are not finite: its weights are damaged");
     }

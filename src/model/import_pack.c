@@ -102,11 +102,11 @@ static rag_code read_floats(const struct import_file *f, const struct safetensor
 
 static const struct model_section *section(const struct import_file *f, uint32_t kind, uint32_t layer)
 {
-    for (uint32_t i = 0; i < f->n_sections; i++)
-        if (f->sections[i].kind == kind && f->sections[i].layer == layer)
-            return &f->sections[i];
-    RAG_ASSERT(!"a section of the layout");
-    return NULL;
+    uint32_t i = 0;
+    while (i < f->n_sections && (f->sections[i].kind != kind || f->sections[i].layer != layer))
+        i++;
+    RAG_ASSERT(i < f->n_sections); /* every kind is in the layout */
+    return &f->sections[i];
 }
 
 /* ---- matrices ------------------------------------------------------------------------------------------- */

@@ -86,11 +86,9 @@ void knowledge_stats(struct knowledge *k, struct knowledge_stats *out)
         out->segments += l->n;
         for (uint32_t e = 0; e < l->n; e++) {
             const struct vector_block *b = l->e[e].vectors[0];
-            for (uint32_t c = 0; b && c < segment_n_chunks(l->e[e].segment); c++) {
-                bool live = bitmap_get(l->e[e].live, c), has = vector_block_has(b, c);
-                out->vectors += live && has;
-                out->vectors_missing += live && !has;
-            }
+            uint32_t missing = b ? vector_block_missing(b, l->e[e].live) : 0;
+            out->vectors += b ? l->e[e].n_live - missing : 0;
+            out->vectors_missing += missing;
             out->vector_bytes += b ? vector_block_bytes(b) : 0;
         }
         for (uint32_t e = 0; e < l->n; e++) {

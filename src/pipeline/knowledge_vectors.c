@@ -68,14 +68,6 @@ rag_code knowledge_blocks_merge(struct knowledge *k, const struct list_entry *co
     return rc;
 }
 
-static bool is_complete(const struct vector_block *b, const uint64_t *live)
-{
-    for (uint32_t c = 0; c < vector_block_rows(b); c++)
-        if (bitmap_get(live, c) && !vector_block_has(b, c))
-            return false;
-    return true;
-}
-
 void knowledge_companion_name(const struct knowledge *k, uint32_t slot, const char *file, char out[64])
 {
     const struct vector_space *sp = k->opt.spaces[slot];
@@ -102,7 +94,7 @@ static rag_code open_block(struct knowledge *k, uint32_t slot, const char *file,
         return rc;
     if (rc && rc != RAG_ENOTFOUND)
         log_warn("vector file unusable; its vectors are read from the database", LOG_STR("why", why.msg), LOG_END);
-    if (!rc && (slot || is_complete(mapped, live))) {
+    if (!rc && (slot || !vector_block_missing(mapped, live))) {
         *out = mapped;
         return RAG_OK;
     }
@@ -152,7 +144,7 @@ static const struct list_entry *complete_in_memory(const struct segment_list *l)
     for (uint32_t i = 0; i < l->n; i++) {
         const struct list_entry *e = &l->e[i];
         if (!e->segment->owned && e->vectors[0] && !vector_block_is_file(e->vectors[0]) &&
-            is_complete(e->vectors[0], e->live))
+            !vector_block_missing(e->vectors[0], e->live))
             return e;
     }
     return NULL;
@@ -256,7 +248,9 @@ static rag_code claim_entry(struct knowledge *k, const struct list_entry *e, uin
 {
     const struct vector_block *b = e->vectors[0];
     rag_code rc = RAG_OK;
-    for (uint32_t c = 0; b && c < segment_n_chunks(e->segment) && !rc; c++) {
+    if (!b || !vector_block_missing(b, e->live))
+        return RAG_OK;
+    for (uint32_t c = 0; c < segment_n_chunks(e->segment) && !rc; c++) {
         struct chunk_view v;
         if (vector_block_has(b, c) || !bitmap_get(e->live, c))
             continue;

@@ -103,7 +103,7 @@ struct sections {
 
 static rag_code add_pieces(const struct tokenizer_spec *spec, struct sections *s, struct tok_header *h, struct rag_err *err)
 {
-    double worst = INFINITY;
+    double worst = HUGE_VAL;
     uint32_t off = 0;
     BUF_ADD_VALUE(&s->b[TOK_PIECE_OFF], off);
     for (uint32_t i = 0; i < spec->n_pieces; i++) {

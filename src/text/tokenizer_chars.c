@@ -2,7 +2,7 @@
  *
  * The ids must be those of the Hugging Face library, which carries its own, older tables. We probed its 0.23.3 with
  * every code point (tools/tokenizer_parity.py --probe repeats that) against ICU 72. It behaves as if its categories were
- * those of Unicode 8.0, its canonical decompositions those of 12.1 and its lowercase that of 17.0. So a character that is
+ * those of Unicode 8.0, its canonical decompositions those of 12.1, its lowercase and its clusters those of 17.0. So a character that is
  * younger than the table has no category, and the few whose category changed since are named below. Made this way
  * the tables do not depend on which ICU builds them, as long as it knows Unicode 15. */
 #include <unicode/uchar.h>
@@ -190,8 +190,26 @@ static bool is_indic_consonant(uint32_t cp)
     return false;
 }
 
+/* Marks of Unicode 16 and 17, which the library knows and ICU 72 does not. */
+static bool is_young_mark(uint32_t cp)
+{
+    static const uint32_t ranges[][2] = {
+        {0x897, 0x897},     {0x1ACF, 0x1ADD},   {0x1AE0, 0x1AEB},   {0x10D69, 0x10D6D}, {0x10EFA, 0x10EFC},
+        {0x113B8, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113D0},
+        {0x113D2, 0x113D2}, {0x113E1, 0x113E2}, {0x11B60, 0x11B67}, {0x11F5A, 0x11F5A}, {0x1611E, 0x1612F},
+        {0x1E5EE, 0x1E5EF}, {0x1E6E3, 0x1E6E3}, {0x1E6E6, 0x1E6E6}, {0x1E6EE, 0x1E6EF}, {0x1E6F5, 0x1E6F5}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (cp >= ranges[i][0] && cp <= ranges[i][1])
+            return true;
+    return false;
+}
+
 static enum uni_class cluster_class(uint32_t cp)
 {
+    if (is_young_mark(cp))
+        return UNI_EXTEND;
+    if (cp == 0x113D1 || cp == 0x11A3A) /* Prepend since 16, no longer so */
+        return cp == 0x113D1 ? UNI_PREPEND : UNI_OTHER;
     if (is_indic_linker(cp))
         return UNI_LINKER;
     if (is_indic_consonant(cp))
