@@ -113,7 +113,7 @@ int main(int argc, char **argv)
             fwrite(out, sizeof *out * dims, n, stdout);
         } else if (n) {
             double times[200];
-            int rounds = tokens > 1000 ? 20 : 200;
+            int rounds = tokens > 500 ? 10 : tokens > 50 ? 30 : 100;
             for (int r = 0; r < rounds; r++) {
                 double t = now();
                 if (encoder_run(e, ENCODE_PLAIN, texts, n, NULL, out, &tokens))

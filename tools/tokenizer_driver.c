@@ -93,9 +93,10 @@ int main(int argc, char **argv)
             putchar('\n');
     }
     if (timing)
-        printf("block %zu bytes, open %.3f ms, %zu texts, %zu bytes, %zu ids, %.0f ns for each text, %.2f ns for each byte\n",
-               block.len, (double)open_ns / 1e6, n_texts, n_bytes, n_ids, (double)total / (double)(n_texts + !n_texts),
-               (double)total / (double)(n_bytes + !n_bytes));
+        printf(
+            "block %zu bytes, open %.3f ms, %zu texts, %zu bytes, %zu ids, %.0f ns for each text, %.2f ns for each byte\n",
+            block.len, (double)open_ns / 1e6, n_texts, n_bytes, n_ids,
+            (double)total / (double)(n_texts + !n_texts), (double)total / (double)(n_bytes + !n_bytes));
     tokenizer_scratch_free(s);
     tokenizer_close(t);
     buf_clear(&block);

@@ -6,9 +6,9 @@
  *
  * The mean vector. Vectors of one encoder share a large part whatever the text; the index subtracts it before it
  * quantises and adds it back exactly, so any mean is correct and a good one costs fewer bits. It is computed here, over
- * texts that belong to the program, and is part of the model's identity. Kernels of different CPUs round differently on
- * the way, so an import on another kind of CPU gives another mean and another digest: what moves between machines is
- * the packed file, not the folder.
+ * texts that belong to the program. Kernels of different CPUs round differently on the way, so an import on another kind
+ * of CPU gives a slightly other mean. The model's digest leaves it out: the vectors are the same, and what was quantised
+ * with another mean (vector companions) is made again from the vectors of record.
  */
 #include <errno.h>
 #include <fcntl.h>

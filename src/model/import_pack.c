@@ -269,6 +269,7 @@ static rag_code pack_words(const struct import_file *f, struct rag_err *err)
         uint64_t at = (uint64_t)i * hidden, bytes = (uint64_t)n * hidden;
         if (!rc)
             rc = f32 ? import_write(f, sec->off + at * 4, v, bytes * 4, err) : import_write(f, sec->off + at, q, bytes, err);
+        safetensors_release(f->tensors);
     }
     if (!rc)
         rc = import_write(f, scales->off, scale, scales->len, err);
@@ -287,6 +288,7 @@ rag_code import_pack(struct import_file *f, struct rag_err *err)
     for (uint32_t i = 0; i < layers && !rc; i++) {
         import_progress(f->opt, "packing layers", i, layers);
         rc = pack_layer(f, i, err);
+        safetensors_release(f->tensors);
     }
     if (!rc) {
         import_progress(f->opt, "packing words", 0, 1);

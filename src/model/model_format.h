@@ -66,8 +66,8 @@ struct model_header {
     uint32_t version, header_bytes;
     uint64_t file_bytes;
     uint64_t checksum;  /* XXH3-64, seed 0, of the header with this field zero, then with that as seed of the rest */
-    uint8_t digest[32]; /* SHA-256 of the shape, then of each section's kind, layer, len and bytes: the model's
-                         * identity, which another name or another place in the file does not change */
+    uint8_t digest[32]; /* SHA-256 of the shape, then of each section's kind, layer, len and bytes, the mean left out: the
+                         * model's identity, which another name, or a mean measured on another kind of CPU, does not change */
     char name[72];      /* zeros to the end */
     struct model_shape shape;
     uint32_t n_sections, reserved;

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/half.h"
 #include "base/mem.h"
@@ -229,4 +230,10 @@ void safetensor_read(const struct safetensor *t, uint64_t first, uint64_t n, flo
         else
             memcpy(&out[i], &bits, sizeof bits);
     }
+}
+
+void safetensors_release(const struct safetensors *st)
+{
+    if (st->map.len)
+        madvise((void *)(uintptr_t)st->map.ptr, st->map.len, MADV_DONTNEED);
 }

@@ -40,5 +40,7 @@ const struct safetensor *safetensors_find(const struct safetensors *st, const ch
 
 /* Elements [first, first + n), which must exist, as f32. The type is not OTHER. */
 void safetensor_read(const struct safetensor *t, uint64_t first, uint64_t n, float *out);
+/* Lets go of the memory that reading took: the pages stay the file's, and come back when read again. */
+void safetensors_release(const struct safetensors *st);
 
 #endif

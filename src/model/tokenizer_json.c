@@ -303,10 +303,11 @@ static rag_code read_model(struct source *s)
     if (!json_is_object(s->model))
         return FORMAT(s, "there is no model");
     const json_t *vocabulary = json_object_get(s->model, "vocab");
-    bool untyped = !json_object_get(s->model, "type"); /* old files: told apart by their members, as the library does */
+    bool untyped =
+        !json_object_get(s->model, "type"); /* old files: told apart by their members, as the library does */
     bool merges = json_object_get(s->model, "merges") != NULL;
-    if (is_type(s->model, "WordPiece") ||
-        (untyped && !merges && json_is_object(vocabulary) && json_object_get(s->model, "continuing_subword_prefix"))) {
+    if (is_type(s->model, "WordPiece") || (untyped && !merges && json_is_object(vocabulary) &&
+                                           json_object_get(s->model, "continuing_subword_prefix"))) {
         if (!json_is_object(vocabulary))
             return FORMAT(s, "the vocabulary of WordPiece is not an object");
         return read_wordpiece(s);
@@ -317,7 +318,9 @@ static rag_code read_model(struct source *s)
         return read_unigram(s);
     }
     return UNSUPPORTED(s, "model %.60s; WordPiece and Unigram are supported",
-                       !untyped ? type_of(s->model) : merges ? "BPE" : "WordLevel");
+                       !untyped ? type_of(s->model)
+                       : merges ? "BPE"
+                                : "WordLevel");
 }
 
 /* ---- normalisers ------------------------------------------------------------------------------------------ */
@@ -396,7 +399,8 @@ static rag_code read_replace(struct source *s, const json_t *o)
 static rag_code read_unigram_normalizer(struct source *s, const json_t *o)
 {
     static const char *const order[] = {"Precompiled", "Strip", "Replace"};
-    static rag_code (*const read[])(struct source *, const json_t *) = {read_charsmap, read_strip, read_replace};
+    static rag_code (*const read[])(struct source *, const json_t *) = {read_charsmap, read_strip,
+                                                                        read_replace};
     size_t n, next = 0;
     const json_t *steps = steps_of(o, "normalizers", &n);
     for (size_t i = 0; i < n; i++) {
@@ -405,8 +409,11 @@ static rag_code read_unigram_normalizer(struct source *s, const json_t *o)
         while (k < 3 && !is_type(step, order[k]))
             k++;
         if (k == 3)
-            return UNSUPPORTED(s, "normalizer %.60s at place %zu; Unigram takes Precompiled, Strip and Replace, once each "
-                                  "and in this order", type_of(step), i + 1);
+            return UNSUPPORTED(
+                s,
+                "normalizer %.60s at place %zu; Unigram takes Precompiled, Strip and Replace, once each "
+                "and in this order",
+                type_of(step), i + 1);
         rag_code rc = read[k](s, step);
         if (rc)
             return rc;
@@ -427,7 +434,8 @@ static rag_code read_normalizer(struct source *s)
     size_t n;
     const json_t *steps = steps_of(o, "normalizers", &n), *only = step_at(o, steps, 0);
     if (n != 1 || !is_type(only, "BertNormalizer"))
-        return UNSUPPORTED(s, "normalizer %.60s; WordPiece takes BertNormalizer or none", type_of(n == 1 ? only : o));
+        return UNSUPPORTED(s, "normalizer %.60s; WordPiece takes BertNormalizer or none",
+                           type_of(n == 1 ? only : o));
     return read_bert_normalizer(s, only);
 }
 
@@ -448,7 +456,9 @@ static rag_code read_metaspace(struct source *s, const json_t *o)
         return rc;
     if (!str_eqz(mark, "\xE2\x96\x81"))
         return UNSUPPORTED(s, "Metaspace with another replacement than U+2581");
-    struct str scheme = !v || json_is_null(v) ? STR_LIT("always") : json_is_string(v) ? json_in_str(v) : STR_LIT("");
+    struct str scheme = !v || json_is_null(v) ? STR_LIT("always")
+                        : json_is_string(v)   ? json_in_str(v)
+                                              : STR_LIT("");
     bool first = str_eqz(scheme, "first"), never = str_eqz(scheme, "never");
     if (!first && !never && !str_eqz(scheme, "always"))
         return FORMAT(s, "prepend_scheme is not always, first or never");
@@ -456,7 +466,8 @@ static rag_code read_metaspace(struct source *s, const json_t *o)
         return FORMAT(s, "add_prefix_space is false and prepend_scheme is not never");
     const json_t *normalizer = json_object_get(s->root, "normalizer");
     if (first && (s->spec.split_whitespace || (normalizer && !json_is_null(normalizer))))
-        return UNSUPPORTED(s, "prepend_scheme first after a normalizer or WhitespaceSplit; always and never are supported");
+        return UNSUPPORTED(
+            s, "prepend_scheme first after a normalizer or WhitespaceSplit; always and never are supported");
     s->spec.metaspace_prepend = !never; /* a text is one split and its first */
     s->spec.metaspace_whole = !split;
     return RAG_OK;
@@ -469,8 +480,11 @@ static rag_code read_unigram_pre_tokenizer(struct source *s, const json_t *o)
     const json_t *first = step_at(o, steps, 0), *last = step_at(o, steps, n ? n - 1 : 0);
     bool split = n && is_type(first, "WhitespaceSplit"), space = n && is_type(last, "Metaspace");
     if (n == 0 || n > 2 || (!split && !space) || (n == 2 && !(split && space)))
-        return UNSUPPORTED(s, "pre_tokenizer %.60s of %zu steps; Unigram takes WhitespaceSplit, Metaspace, or the one and "
-                              "then the other", type_of(n == 1 ? first : o), n);
+        return UNSUPPORTED(
+            s,
+            "pre_tokenizer %.60s of %zu steps; Unigram takes WhitespaceSplit, Metaspace, or the one and "
+            "then the other",
+            type_of(n == 1 ? first : o), n);
     s->spec.split_whitespace = split;
     s->spec.metaspace_off = !space;
     return space ? read_metaspace(s, last) : RAG_OK;
@@ -487,7 +501,8 @@ static rag_code read_pre_tokenizer(struct source *s)
     size_t n;
     const json_t *steps = steps_of(o, "pretokenizers", &n), *only = step_at(o, steps, 0);
     if (n != 1 || !is_type(only, "BertPreTokenizer"))
-        return UNSUPPORTED(s, "pre_tokenizer %.60s; WordPiece takes BertPreTokenizer", type_of(n == 1 ? only : o));
+        return UNSUPPORTED(s, "pre_tokenizer %.60s; WordPiece takes BertPreTokenizer",
+                           type_of(n == 1 ? only : o));
     return RAG_OK;
 }
 
@@ -524,9 +539,11 @@ static rag_code read_template(struct source *s, const json_t *o)
         return FORMAT(s, "the template has no single");
     for (size_t i = 0; i < 3; i++)
         item[i] = template_item(json_array_get(single, i));
-    if (json_array_size(single) != 3 || !item[0] || !*item[0] || !item[1] || *item[1] || !item[2] || !*item[2])
-        return UNSUPPORTED(s, "a template of %zu items; a special token, the sequence and a special token is supported",
-                           json_array_size(single));
+    if (json_array_size(single) != 3 || !item[0] || !*item[0] || !item[1] || *item[1] || !item[2] ||
+        !*item[2])
+        return UNSUPPORTED(
+            s, "a template of %zu items; a special token, the sequence and a special token is supported",
+            json_array_size(single));
     rag_code rc = read_special(s, o, item[0], &s->spec.first);
     return rc ? rc : read_special(s, o, item[2], &s->spec.last);
 }
@@ -544,8 +561,9 @@ static rag_code read_post_processor(struct source *s)
         rag_code rc = read_pair(s, o, "cls", &s->spec.first);
         return rc ? rc : read_pair(s, o, "sep", &s->spec.last);
     }
-    return UNSUPPORTED(s, "post_processor %.60s; TemplateProcessing, BertProcessing and RobertaProcessing are supported",
-                       json_is_object(o) ? type_of(o) : "none");
+    return UNSUPPORTED(
+        s, "post_processor %.60s; TemplateProcessing, BertProcessing and RobertaProcessing are supported",
+        json_is_object(o) ? type_of(o) : "none");
 }
 
 /* Special tokens in a text are ordinary characters, so all that matters is that the file is of one piece. Others are

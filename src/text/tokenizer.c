@@ -3,7 +3,6 @@
  * else is checked here, in one pass without random reads. */
 #include "text/tokenizer_int.h"
 
-
 static bool sections_ok(struct tokenizer *t, struct str bytes)
 {
     const struct tok_header *h = t->h;
@@ -22,8 +21,10 @@ static bool sections_ok(struct tokenizer *t, struct str bytes)
     t->piece_bytes = SEC(TOK_PIECE_BYTES);
     t->scores = SEC(TOK_SCORES);
     uint32_t n = h->n_pieces;
-    return SEC_IS(TOK_PAGES, TOKENIZER_PAGES, sizeof(uint16_t)) && h->sec[TOK_CHARS].len % (256 * sizeof(uint32_t)) == 0 &&
-           h->sec[TOK_TRIE].len % sizeof(uint32_t) == 0 && SEC_IS(TOK_PIECE_OFF, (uint64_t)n + 1, sizeof(uint32_t)) &&
+    return SEC_IS(TOK_PAGES, TOKENIZER_PAGES, sizeof(uint16_t)) &&
+           h->sec[TOK_CHARS].len % (256 * sizeof(uint32_t)) == 0 &&
+           h->sec[TOK_TRIE].len % sizeof(uint32_t) == 0 &&
+           SEC_IS(TOK_PIECE_OFF, (uint64_t)n + 1, sizeof(uint32_t)) &&
            SEC_IS(TOK_SCORES, h->kind == TOKENIZER_UNIGRAM ? n : 0, sizeof(double));
 #undef SEC_IS
 #undef SEC
@@ -32,9 +33,9 @@ static bool sections_ok(struct tokenizer *t, struct str bytes)
 static bool header_ok(const struct tok_header *h)
 {
     bool wordpiece = h->kind == TOKENIZER_WORDPIECE;
-    return (wordpiece || h->kind == TOKENIZER_UNIGRAM) && h->n_pieces >= 1 && h->n_pieces <= TOKENIZER_MAX_PIECES &&
-           h->unk < h->n_pieces && h->first < h->n_pieces && h->last < h->n_pieces && h->flags <= TOK_FLAGS &&
-           h->max_piece <= TOKENIZER_MAX_PIECE &&
+    return (wordpiece || h->kind == TOKENIZER_UNIGRAM) && h->n_pieces >= 1 &&
+           h->n_pieces <= TOKENIZER_MAX_PIECES && h->unk < h->n_pieces && h->first < h->n_pieces &&
+           h->last < h->n_pieces && h->flags <= TOK_FLAGS && h->max_piece <= TOKENIZER_MAX_PIECE &&
            (!wordpiece || (h->max_word_chars >= 1 && h->max_word_chars <= TOKENIZER_MAX_WORD));
 }
 
@@ -47,7 +48,8 @@ static bool chars_ok(const struct tokenizer *t)
         ok &= ((uint64_t)t->pages[i] + 1) * 256 <= n;
     if (h->kind == TOKENIZER_UNIGRAM) {
         for (uint64_t i = 0; i < n; i++)
-            ok &= !(t->chars[i] & UNI_MAPPED) || (t->chars[i] >> 12) + (uint64_t)(t->chars[i] >> 6 & 63) <= pool;
+            ok &= !(t->chars[i] & UNI_MAPPED) ||
+                  (t->chars[i] >> 12) + (uint64_t)(t->chars[i] >> 6 & 63) <= pool;
         return ok;
     }
     ok &= pool % sizeof(uint32_t) == 0;
@@ -99,8 +101,8 @@ rag_code tokenizer_open(struct str bytes, struct tokenizer **out, struct rag_err
         return rag_err_set(err, RAG_ECORRUPT, "tokenizer: not a tokenizer block");
     RAG_ASSERT((uintptr_t)bytes.ptr % 8 == 0);
     if (h->version > TOKENIZER_VERSION)
-        return rag_err_set(err, RAG_EVERSION, "tokenizer: format %u is newer than this ragd reads (%d)", h->version,
-                           TOKENIZER_VERSION);
+        return rag_err_set(err, RAG_EVERSION, "tokenizer: format %u is newer than this ragd reads (%d)",
+                           h->version, TOKENIZER_VERSION);
     if (h->version != TOKENIZER_VERSION || h->bytes != bytes.len)
         return rag_err_set(err, RAG_ECORRUPT, "tokenizer: truncated or damaged header");
     struct tokenizer *t = mem_zalloc(MEM_MODEL, sizeof *t);
@@ -165,7 +167,9 @@ void tokenizer_scratch_free(struct tokenizer_scratch *s)
     mem_free(MEM_MODEL, s);
 }
 
-rag_code tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text, struct buf *ids)
+rag_code tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
+                          struct buf *ids)
 {
-    return t->h->kind == TOKENIZER_WORDPIECE ? wordpiece_encode(t, s, text, ids) : unigram_encode(t, s, text, ids);
+    return t->h->kind == TOKENIZER_WORDPIECE ? wordpiece_encode(t, s, text, ids)
+                                             : unigram_encode(t, s, text, ids);
 }

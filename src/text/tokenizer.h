@@ -31,18 +31,19 @@ struct tokenizer_spec {
     uint32_t max_word_chars;      /* longer words become unk; 100 */
 
     /* UNIGRAM: SentencePiece's */
-    struct str charsmap;       /* bytes of Precompiled's map; empty: none */
+    struct str charsmap;          /* bytes of Precompiled's map; empty: none */
     bool strip_left, strip_right; /* Strip after the map */
-    bool collapse_spaces;      /* Replace " {2,}" by " " after that */
-    bool collapse_to_metaspace; /* by U+2581 instead; needs collapse_spaces */
-    bool split_whitespace;     /* WhitespaceSplit before Metaspace */
-    bool metaspace_prepend;    /* prepend_scheme "always" or add_prefix_space */
-    bool metaspace_whole;      /* Metaspace does not split */
-    bool metaspace_off;        /* WhitespaceSplit alone, no Metaspace */
+    bool collapse_spaces;         /* Replace " {2,}" by " " after that */
+    bool collapse_to_metaspace;   /* by U+2581 instead; needs collapse_spaces */
+    bool split_whitespace;        /* WhitespaceSplit before Metaspace */
+    bool metaspace_prepend;       /* prepend_scheme "always" or add_prefix_space */
+    bool metaspace_whole;         /* Metaspace does not split */
+    bool metaspace_off;           /* WhitespaceSplit alone, no Metaspace */
 };
 
 /* Appends the block to `out`. RAG_EFORMAT with the reason: what the spec asks for is not possible; RAG_ENOMEM. */
-RAG_MUST_CHECK rag_code tokenizer_build(const struct tokenizer_spec *spec, struct buf *out, struct rag_err *err);
+RAG_MUST_CHECK rag_code tokenizer_build(const struct tokenizer_spec *spec, struct buf *out,
+                                        struct rag_err *err);
 
 struct tokenizer;
 /* Opens a block, which must stay valid and 8-byte aligned. Every offset is checked: hostile bytes give RAG_ECORRUPT
@@ -63,7 +64,7 @@ void tokenizer_scratch_free(struct tokenizer_scratch *s); /* NULL is fine */
 
 /* Appends the ids (uint32_t) of `text`, valid UTF-8 or not (bad bytes count as U+FFFD), without the first and last
  * one. Linear in the text's length. RAG_ENOMEM. Thread-safe with a scratch for each thread. */
-RAG_MUST_CHECK rag_code tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
-                                         struct buf *ids);
+RAG_MUST_CHECK rag_code tokenizer_encode(const struct tokenizer *t, struct tokenizer_scratch *s,
+                                         struct str text, struct buf *ids);
 
 #endif

@@ -14,18 +14,21 @@ static rag_code spec_check(const struct tokenizer_spec *spec, struct rag_err *er
     if (spec->kind != TOKENIZER_WORDPIECE && spec->kind != TOKENIZER_UNIGRAM)
         return rag_err_set(err, RAG_EFORMAT, "tokenizer: unknown kind");
     if (n == 0 || n > TOKENIZER_MAX_PIECES)
-        return rag_err_set(err, RAG_EFORMAT, "tokenizer: %u pieces, 1 to %d are possible", n, TOKENIZER_MAX_PIECES);
+        return rag_err_set(err, RAG_EFORMAT, "tokenizer: %u pieces, 1 to %d are possible", n,
+                           TOKENIZER_MAX_PIECES);
     if (spec->unk >= n || spec->first >= n || spec->last >= n)
-        return rag_err_set(err, RAG_EFORMAT, "tokenizer: the ids %u (unknown), %u (first), %u (last) are not all below %u",
+        return rag_err_set(err, RAG_EFORMAT,
+                           "tokenizer: the ids %u (unknown), %u (first), %u (last) are not all below %u",
                            spec->unk, spec->first, spec->last, n);
-    if (spec->kind == TOKENIZER_WORDPIECE && (spec->max_word_chars < 1 || spec->max_word_chars > TOKENIZER_MAX_WORD))
+    if (spec->kind == TOKENIZER_WORDPIECE &&
+        (spec->max_word_chars < 1 || spec->max_word_chars > TOKENIZER_MAX_WORD))
         return rag_err_set(err, RAG_EFORMAT, "tokenizer: words of %u characters, 1 to %d are possible",
                            spec->max_word_chars, TOKENIZER_MAX_WORD);
     for (uint32_t i = 0; i < n; i++) {
         struct str p = spec->pieces[i];
         if (p.len > TOKENIZER_MAX_PIECE)
-            return rag_err_set(err, RAG_EFORMAT, "tokenizer: piece %u has %zu bytes, the limit is %d", i, p.len,
-                               TOKENIZER_MAX_PIECE);
+            return rag_err_set(err, RAG_EFORMAT, "tokenizer: piece %u has %zu bytes, the limit is %d", i,
+                               p.len, TOKENIZER_MAX_PIECE);
         if (!utf8_valid(p) || (p.len && memchr(p.ptr, 0, p.len)))
             return rag_err_set(err, RAG_EFORMAT, "tokenizer: piece %u is not text", i);
         if (spec->kind == TOKENIZER_UNIGRAM && !isfinite(spec->scores[i]))
@@ -101,7 +104,8 @@ struct sections {
     struct buf b[TOK_SECTIONS];
 };
 
-static rag_code add_pieces(const struct tokenizer_spec *spec, struct sections *s, struct tok_header *h, struct rag_err *err)
+static rag_code add_pieces(const struct tokenizer_spec *spec, struct sections *s, struct tok_header *h,
+                           struct rag_err *err)
 {
     double worst = HUGE_VAL;
     uint32_t off = 0;

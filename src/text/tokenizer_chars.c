@@ -1,10 +1,12 @@
 /* What tokenisers do to each character, computed once when a block is built.
  *
- * The ids must be those of the Hugging Face library, which carries its own, older tables. We probed its 0.23.3 with
- * every code point (tools/tokenizer_parity.py --probe repeats that) against ICU 72. It behaves as if its categories were
- * those of Unicode 8.0, its canonical decompositions those of 12.1, its lowercase and its clusters those of 17.0. So a character that is
- * younger than the table has no category, and the few whose category changed since are named below. Made this way
- * the tables do not depend on which ICU builds them, as long as it knows Unicode 15. */
+ * The ids must be those of the Hugging Face library, which carries its own tables. We probed its 0.23.3 with every
+ * code point (tools/tokenizer_parity.py --probe repeats that) against ICU 72: it behaves as if its categories were those
+ * of Unicode 8.0, its canonical decompositions and orders those of 9.0, its lowercase and its clusters those of 17.0. So a
+ * character that is younger than the table has no category, the few whose category changed since are named below, and
+ * so is what Unicode 16 and 17 added. Made this way the tables do not depend on which ICU builds them, as long as it
+ * knows Unicode 15.
+ */
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
 #include <unicode/ustring.h>
@@ -13,7 +15,7 @@
 #include "text/tokenizer_int.h"
 #include "text/utf8.h"
 
-enum { CATEGORY_AGE = 8, DECOMPOSITION_AGE = 12 };
+enum { CATEGORY_AGE = 8, DECOMPOSITION_AGE = 9 };
 
 bool tok_is_space(uint32_t cp)
 {
@@ -45,7 +47,8 @@ static bool is_dropped(uint32_t cp)
 static bool is_punctuation(uint32_t cp)
 {
     if (cp < 0x80)
-        return (cp > ' ' && cp < '0') || (cp > '9' && cp < 'A') || (cp > 'Z' && cp < 'a') || (cp > 'z' && cp < 0x7F);
+        return (cp > ' ' && cp < '0') || (cp > '9' && cp < 'A') || (cp > 'Z' && cp < 'a') ||
+               (cp > 'z' && cp < 0x7F);
     return in_category(cp, U_GC_P_MASK) || cp == 0x166D || cp == 0x111C9; /* So and Mn since */
 }
 
@@ -59,8 +62,9 @@ static bool is_nonspacing(uint32_t cp)
 /* The ranges of BERT's tokenization.py. */
 static bool is_chinese(uint32_t cp)
 {
-    return (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0x3400 && cp <= 0x4DBF) || (cp >= 0x20000 && cp <= 0x2A6DF) ||
-           (cp >= 0x2A700 && cp <= 0x2B81F) || (cp >= 0x2B920 && cp <= 0x2CEAF) || (cp >= 0xF900 && cp <= 0xFAFF) ||
+    return (cp >= 0x4E00 && cp <= 0x9FFF) || (cp >= 0x3400 && cp <= 0x4DBF) ||
+           (cp >= 0x20000 && cp <= 0x2A6DF) || (cp >= 0x2A700 && cp <= 0x2B81F) ||
+           (cp >= 0x2B920 && cp <= 0x2CEAF) || (cp >= 0xF900 && cp <= 0xFAFF) ||
            (cp >= 0x2F800 && cp <= 0x2FA1F);
 }
 
@@ -116,7 +120,8 @@ static void add_lowered(const struct tokenizer_spec *spec, struct items *to, uin
 }
 
 /* NFD without Mn, then lowercase. Marks that go still keep their neighbours apart when their class is 0. */
-static void add_stripped(const struct tokenizer_spec *spec, const UNormalizer2 *nfd, struct items *to, uint32_t cp)
+static void add_stripped(const struct tokenizer_spec *spec, const UNormalizer2 *nfd, struct items *to,
+                         uint32_t cp)
 {
     UErrorCode e = U_ZERO_ERROR;
     UChar text[64];
@@ -138,7 +143,8 @@ static void add_stripped(const struct tokenizer_spec *spec, const UNormalizer2 *
     }
 }
 
-static uint32_t wordpiece_char(const struct tokenizer_spec *spec, const UNormalizer2 *nfd, struct buf *pool, uint32_t cp)
+static uint32_t wordpiece_char(const struct tokenizer_spec *spec, const UNormalizer2 *nfd, struct buf *pool,
+                               uint32_t cp)
 {
     if (spec->clean_text && is_dropped(cp))
         return WP_DROP;
@@ -162,7 +168,7 @@ static uint32_t wordpiece_char(const struct tokenizer_spec *spec, const UNormali
     if (to.n == 1 && !han && class == WP_BARRIER)
         return WP_BARRIER;
     if (to.n == 1 && !han && become == cp)
-        return class == WP_KEEP ? (uint32_t)WP_KEEP | to.v[0] >> 24 << 8 : (uint32_t)class;
+        return class == WP_KEEP ? (uint32_t)WP_KEEP | to.v[0] >> 24 << 8 : (uint32_t) class;
     if (to.n == 1 && !han && become < 0x80 && class == WP_WORD)
         return (uint32_t)WP_BYTE | become << 8;
     uint32_t first = (uint32_t)(pool->len / sizeof *to.v);
@@ -180,10 +186,11 @@ static bool is_indic_linker(uint32_t cp)
 static bool is_indic_consonant(uint32_t cp)
 {
     static const uint16_t ranges[][2] = {
-        {0x915, 0x939}, {0x958, 0x95F}, {0x978, 0x97F}, {0x995, 0x9A8}, {0x9AA, 0x9B0}, {0x9B2, 0x9B2}, {0x9B6, 0x9B9},
-        {0x9DC, 0x9DD}, {0x9DF, 0x9DF}, {0x9F0, 0x9F1}, {0xA95, 0xAA8}, {0xAAA, 0xAB0}, {0xAB2, 0xAB3}, {0xAB5, 0xAB9},
-        {0xAF9, 0xAF9}, {0xB15, 0xB28}, {0xB2A, 0xB30}, {0xB32, 0xB33}, {0xB35, 0xB39}, {0xB5C, 0xB5D}, {0xB5F, 0xB5F},
-        {0xB71, 0xB71}, {0xC15, 0xC28}, {0xC2A, 0xC39}, {0xC58, 0xC5A}, {0xD15, 0xD3A}};
+        {0x915, 0x939}, {0x958, 0x95F}, {0x978, 0x97F}, {0x995, 0x9A8}, {0x9AA, 0x9B0}, {0x9B2, 0x9B2},
+        {0x9B6, 0x9B9}, {0x9DC, 0x9DD}, {0x9DF, 0x9DF}, {0x9F0, 0x9F1}, {0xA95, 0xAA8}, {0xAAA, 0xAB0},
+        {0xAB2, 0xAB3}, {0xAB5, 0xAB9}, {0xAF9, 0xAF9}, {0xB15, 0xB28}, {0xB2A, 0xB30}, {0xB32, 0xB33},
+        {0xB35, 0xB39}, {0xB5C, 0xB5D}, {0xB5F, 0xB5F}, {0xB71, 0xB71}, {0xC15, 0xC28}, {0xC2A, 0xC39},
+        {0xC58, 0xC5A}, {0xD15, 0xD3A}};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (cp >= ranges[i][0] && cp <= ranges[i][1])
             return true;
@@ -238,7 +245,8 @@ struct charsmap {
     struct str text;
 };
 
-static rag_code unigram_char(const struct charsmap *map, struct buf *pool, uint32_t cp, uint32_t *v, struct rag_err *err)
+static rag_code unigram_char(const struct charsmap *map, struct buf *pool, uint32_t cp, uint32_t *v,
+                             struct rag_err *err)
 {
     char key[4];
     struct str found;
@@ -248,18 +256,21 @@ static rag_code unigram_char(const struct charsmap *map, struct buf *pool, uint3
     if (!uni_charsmap_find(map->units, map->n_units, map->text, str_make(key, utf8_encode(cp, key)), &found))
         return RAG_OK;
     if (found.len > UNI_MAX_MAPPED)
-        return rag_err_set(err, RAG_EFORMAT, "precompiled_charsmap: U+%04X becomes %zu bytes, the limit is %d", cp,
-                           found.len, UNI_MAX_MAPPED);
+        return rag_err_set(err, RAG_EFORMAT,
+                           "precompiled_charsmap: U+%04X becomes %zu bytes, the limit is %d", cp, found.len,
+                           UNI_MAX_MAPPED);
     *v |= UNI_MAPPED | (uint32_t)found.len << 6 | (uint32_t)pool->len << 12;
     buf_adds(pool, found);
     if (pool->len >= UNI_MAX_POOL)
-        return rag_err_set(err, RAG_EFORMAT, "precompiled_charsmap: the replacements have over %d bytes", UNI_MAX_POOL);
+        return rag_err_set(err, RAG_EFORMAT, "precompiled_charsmap: the replacements have over %d bytes",
+                           UNI_MAX_POOL);
     return RAG_OK;
 }
 
 /* ---- both ------------------------------------------------------------------------------------------------- */
-static rag_code chars_page(const struct tokenizer_spec *spec, const UNormalizer2 *nfd, const struct charsmap *map,
-                           uint32_t page, uint32_t *v, struct buf *pool, struct rag_err *err)
+static rag_code chars_page(const struct tokenizer_spec *spec, const UNormalizer2 *nfd,
+                           const struct charsmap *map, uint32_t page, uint32_t *v, struct buf *pool,
+                           struct rag_err *err)
 {
     for (uint32_t i = 0; i < 256; i++) {
         rag_code rc = RAG_OK;
@@ -278,7 +289,8 @@ static rag_code charsmap_load(struct charsmap *map, struct str bytes, struct rag
     if (bytes.len == 0)
         return RAG_OK;
     if (!uni_charsmap_split(bytes, &map->n_units, &map->text))
-        return rag_err_set(err, RAG_EFORMAT, "precompiled_charsmap: its sizes do not fit its %zu bytes", bytes.len);
+        return rag_err_set(err, RAG_EFORMAT, "precompiled_charsmap: its sizes do not fit its %zu bytes",
+                           bytes.len);
     if (!utf8_valid(map->text))
         return rag_err_set(err, RAG_EFORMAT, "precompiled_charsmap: the replacements are not UTF-8");
     map->units = mem_alloc(MEM_MODEL, (size_t)map->n_units * sizeof *map->units);
@@ -288,8 +300,8 @@ static rag_code charsmap_load(struct charsmap *map, struct str bytes, struct rag
     return RAG_OK;
 }
 
-rag_code tok_chars_build(const struct tokenizer_spec *spec, uint16_t *pages, struct buf *chars, struct buf *pool,
-                         struct rag_err *err)
+rag_code tok_chars_build(const struct tokenizer_spec *spec, uint16_t *pages, struct buf *chars,
+                         struct buf *pool, struct rag_err *err)
 {
     UErrorCode e = U_ZERO_ERROR;
     const UNormalizer2 *nfd = unorm2_getNFDInstance(&e);

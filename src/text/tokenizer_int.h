@@ -43,11 +43,12 @@ struct tok_header {
     uint64_t bytes;         /* of the block */
     uint32_t n_pieces, unk, first, last;
     uint32_t max_word_chars; /* WORDPIECE */
-    uint32_t continuing;     /* WORDPIECE: place of the trie's node after the continuing prefix; UINT32_MAX: no piece
+    uint32_t
+        continuing; /* WORDPIECE: place of the trie's node after the continuing prefix; UINT32_MAX: no piece
                                 continues a word */
-    uint32_t flags;          /* UNIGRAM: enum tok_flag */
-    uint32_t max_piece;      /* bytes of the longest piece */
-    double unk_score;        /* UNIGRAM */
+    uint32_t flags; /* UNIGRAM: enum tok_flag */
+    uint32_t max_piece; /* bytes of the longest piece */
+    double unk_score;   /* UNIGRAM */
     struct {
         uint64_t off, len; /* bytes of the block */
     } sec[TOK_SECTIONS];
@@ -98,7 +99,7 @@ static inline enum wp_class wp_class_of(uint32_t v)
 }
 static inline uint32_t wp_item(uint32_t cp, enum wp_class class, uint32_t ccc)
 {
-    return cp | (uint32_t)class << 21 | ccc << 24;
+    return cp | (uint32_t) class << 21 | ccc << 24;
 }
 
 /* ---- Unigram: what happens to a character ------------------------------------------------------------------ *
@@ -130,7 +131,8 @@ static inline struct str uni_mapped(const struct tokenizer *t, uint32_t v)
 }
 
 /* Replacement of the shortest prefix of `key` that the map has; the whole of the library's rule. */
-bool uni_charsmap_find(const uint32_t *units, uint32_t n_units, struct str text, struct str key, struct str *found);
+bool uni_charsmap_find(const uint32_t *units, uint32_t n_units, struct str text, struct str key,
+                       struct str *found);
 /* Splits the bytes of Precompiled's map; false when they are none. The units must be 4-byte aligned when read. */
 bool uni_charsmap_split(struct str bytes, uint32_t *n_units, struct str *text);
 
@@ -161,7 +163,9 @@ struct tokenizer_scratch {
     size_t cap_nodes;
 };
 
-rag_code wordpiece_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text, struct buf *ids);
-rag_code unigram_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text, struct buf *ids);
+rag_code wordpiece_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
+                          struct buf *ids);
+rag_code unigram_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
+                        struct buf *ids);
 
 #endif

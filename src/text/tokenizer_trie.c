@@ -10,8 +10,8 @@ enum { WINDOW = 16 * TRIE_BLOCK };
 struct builder {
     const struct trie_key *keys;
     uint32_t *units;
-    uint8_t *marks;  /* USED: the unit; BASE: some node has this base */
-    uint32_t n, cap; /* n is a multiple of TRIE_BLOCK */
+    uint8_t *marks;                      /* USED: the unit; BASE: some node has this base */
+    uint32_t n, cap;                     /* n is a multiple of TRIE_BLOCK */
     uint32_t next[WINDOW], prev[WINDOW]; /* places of the window, by place % WINDOW */
     uint32_t head;                       /* first free place, NONE */
     uint32_t tail;
@@ -163,7 +163,8 @@ bool trie_check(const uint32_t *units, uint64_t n)
 {
     if (n == 0 || n % TRIE_BLOCK || n > TRIE_MAX_BASE)
         return false;
-    uint32_t outside = 0; /* top bit: some base was beyond; written so that the compiler takes several at once */
+    uint32_t outside =
+        0; /* top bit: some base was beyond; written so that the compiler takes several at once */
     for (uint64_t i = 0; i < n; i += TRIE_BLOCK)
         for (uint32_t k = 0; k < TRIE_BLOCK; k++)
             outside |= (uint32_t)n - 1 - (units[i + k] >> TRIE_BASE_SHIFT);

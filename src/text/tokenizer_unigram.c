@@ -30,7 +30,8 @@ static uint32_t darts_offset(uint32_t unit)
     return unit >> 10 << ((unit & 0x200) >> 6);
 }
 
-bool uni_charsmap_find(const uint32_t *units, uint32_t n_units, struct str text, struct str key, struct str *found)
+bool uni_charsmap_find(const uint32_t *units, uint32_t n_units, struct str text, struct str key,
+                       struct str *found)
 {
     if (n_units == 0)
         return false;
@@ -234,7 +235,8 @@ static uint32_t run_id(const struct tokenizer *t, const char *p, size_t n)
 }
 
 /* From the end to the beginning; the ids come out in reverse and are turned round. */
-static void backward(const struct tokenizer *t, const struct uni_node *nodes, const char *p, size_t n, struct buf *ids)
+static void backward(const struct tokenizer *t, const struct uni_node *nodes, const char *p, size_t n,
+                     struct buf *ids)
 {
     size_t from = ids->len;
     for (size_t end = n; end > 0;) {
@@ -260,7 +262,8 @@ static void backward(const struct tokenizer *t, const struct uni_node *nodes, co
     }
 }
 
-static rag_code segment(const struct tokenizer *t, struct tokenizer_scratch *s, const char *p, size_t n, struct buf *ids)
+static rag_code segment(const struct tokenizer *t, struct tokenizer_scratch *s, const char *p, size_t n,
+                        struct buf *ids)
 {
     if (n == 0)
         return RAG_OK;
@@ -290,7 +293,8 @@ static size_t space_at(const char *p, size_t n)
 }
 
 /* Metaspace over one split: spaces become marks, one is put before, each mark begins a new pre-token. */
-static rag_code metaspace(const struct tokenizer *t, struct tokenizer_scratch *s, const char *p, size_t n, struct buf *ids)
+static rag_code metaspace(const struct tokenizer *t, struct tokenizer_scratch *s, const char *p, size_t n,
+                          struct buf *ids)
 {
     uint32_t flags = t->h->flags;
     rag_code rc = RAG_OK;
@@ -351,7 +355,8 @@ static struct str tidy(const struct tokenizer *t, struct str s, struct buf *spar
     return buf_str(spare);
 }
 
-static rag_code encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text, struct buf *ids)
+static rag_code encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
+                       struct buf *ids)
 {
     if (!(t->h->flags & TOK_SPLIT_WHITESPACE))
         return metaspace(t, s, text.ptr, text.len, ids);
@@ -368,7 +373,8 @@ static rag_code encode(const struct tokenizer *t, struct tokenizer_scratch *s, s
     return rc ? rc : metaspace(t, s, text.ptr + from, text.len - from, ids);
 }
 
-rag_code unigram_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text, struct buf *ids)
+rag_code unigram_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
+                        struct buf *ids)
 {
     buf_reset(&s->normal);
     normalise(t, &s->normal, text);

@@ -186,7 +186,8 @@ static size_t put_ascii_run(struct reader *r, struct str text, size_t i, const u
     return i;
 }
 
-rag_code wordpiece_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text, struct buf *ids)
+rag_code wordpiece_encode(const struct tokenizer *t, struct tokenizer_scratch *s, struct str text,
+                          struct buf *ids)
 {
     struct reader r = {t, s, ids};
     const uint32_t *ascii = t->chars + (uint32_t)t->pages[0] * 256;

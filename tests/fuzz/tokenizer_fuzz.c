@@ -30,10 +30,11 @@ static void encode(struct str block, struct str text)
 static const struct buf *sample(bool unigram)
 {
     static struct buf blocks[2];
-    static const char *const pieces[] = {"[UNK]", "a", "##b", "\xE2\x96\x81", "\xE2\x96\x81\x61", "ab", "\xE4\xB8\xAD", "b"};
+    static const char *const pieces[] = {"[UNK]",        "a", "##b", "\xE2\x96\x81", "\xE2\x96\x81\x61", "ab",
+                                         "\xE4\xB8\xAD", "b"};
     static const double scores[] = {0, -1, -2, -3, -2, -2, -5, -1};
-    static uint32_t map[1 + 256 + 2] = {1024, [1] = 0x80u << 10, [1 + 0xC1] = 0xC3u << 10 | 0x141, [1 + 2] = 0x80000000u,
-                                        [257] = 'a'};
+    static uint32_t map[1 + 256 + 2] = {1024, [1] = 0x80u << 10, [1 + 0xC1] = 0xC3u << 10 | 0x141,
+                                        [1 + 2] = 0x80000000u, [257] = 'a'};
     struct str list[8];
     struct buf *b = &blocks[unigram];
     if (b->len)
@@ -70,7 +71,8 @@ static void damage(const struct buf *b, struct str in)
     RAG_ASSERT(copy != NULL);
     for (size_t i = n + 1; i + 3 <= in.len; i += 3) {
         size_t at = (size_t)(unsigned char)in.ptr[i] << 8 | (unsigned char)in.ptr[i + 1];
-        copy[(at & 1 ? at >> 1 : at * 4) % b->len] = in.ptr[i + 2]; /* odd: the header's surroundings, even: anywhere */
+        copy[(at & 1 ? at >> 1 : at * 4) % b->len] =
+            in.ptr[i + 2]; /* odd: the header's surroundings, even: anywhere */
     }
     encode(str_make(copy, b->len), text);
     mem_free(MEM_MISC, copy);
