@@ -10,7 +10,7 @@ const struct model_known model_catalogue[] = {
     {"bge-base-zh-v1.5", "BAAI/bge-base-zh-v1.5", "MIT", "Chinese", 768, 12},
     {"bge-small-en-v1.5", "BAAI/bge-small-en-v1.5", "MIT", "English", 384, 12},
     {"e5-small-v2", "intfloat/e5-small-v2", "MIT", "English", 384, 12},
-    {"all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", "English", 384, 6},
+    {"all-minilm-l6-v2", "sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0", "English", 384, 6},
     {"paraphrase-multilingual-MiniLM-L12-v2", "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
      "Apache-2.0", "50, Chinese and English among them", 384, 12},
     {NULL, NULL, NULL, NULL, 0, 0},

@@ -133,6 +133,11 @@ rag_code open_models(const struct config *c, const char *data, struct open_model
     rag_code rc = model_resolve(c->embedding_model, path, sizeof path, &err);
     if (!rc)
         rc = model_open(path, false, &model, &err);
+    if (!rc && !model_info(model)->normalize) { /* cosines are what the index compares */
+        model_close(model);
+        rc = rag_err_set(&err, RAG_EUNSUPPORTED, "model %s: its vectors are not of unit length: use another",
+                         c->embedding_model);
+    }
     if (rc == RAG_ENOMEM)
         return rc;
     if (rc) {

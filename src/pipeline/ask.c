@@ -38,6 +38,14 @@ static rag_code embed(const struct pipeline *p, struct ask *const *ks, uint32_t 
     }
     if (!p->encoders[slot])
         return RAG_OK;
+    bool late = true; /* every one: whoever still has time needs the vectors */
+    for (uint32_t i = 0; i < n; i++)
+        late &= ks[i]->deadline_ns && clock_mono_ns() > ks[i]->deadline_ns;
+    if (late) {
+        for (uint32_t i = 0; i < n; i++)
+            out[i]->why_not = "no time left";
+        return RAG_ETIMEOUT;
+    }
     rag_code rc = embedding_run(p->encoders[slot], queries, arenas, n, out);
     for (uint32_t i = 0; i < n && rc; i++)
         *out[i] = (struct qvec){.slot = slot, .why_not = rag_code_name(rc)};

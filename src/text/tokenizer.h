@@ -2,8 +2,9 @@
  *
  * A tokenizer is an immutable, position-independent block of bytes (docs/formats.md), made once when a model is
  * imported and mapped at run time. WordPiece and Unigram, with the normalisers and pre-tokenisers that BERT, MiniLM
- * and XLM-R use; ids are those of the Hugging Face `tokenizers` library with encode_special_tokens on: "[SEP]" or
- * "</s>" in a text are ordinary characters, since texts are never trusted. */
+ * and XLM-R use; ids are those of the Hugging Face `tokenizers` library with encode_special_tokens on: "[SEP]" in a
+ * text is ordinary characters, since texts are never trusted; only a vocabulary that has "</s>" among its pieces gives
+ * that piece, as the library does. */
 #ifndef RAGD_TEXT_TOKENIZER_H
 #define RAGD_TEXT_TOKENIZER_H
 

@@ -1,11 +1,11 @@
 /* What tokenisers do to each character, computed once when a block is built.
  *
  * The ids must be those of the Hugging Face library, which carries its own tables. We probed its 0.23.3 with every
- * code point (tools/tokenizer_parity.py --probe repeats that) against ICU 72: it behaves as if its categories were those
- * of Unicode 8.0, its canonical decompositions and orders those of 9.0, its lowercase and its clusters those of 17.0. So a
- * character that is younger than the table has no category, the few whose category changed since are named below, and
- * so is what Unicode 16 and 17 added. Made this way the tables do not depend on which ICU builds them, as long as it
- * knows Unicode 15.
+ * code point (tools/tokenizer_parity.py --probe repeats that) against ICU 72: it behaves as if its categories were
+ * those of Unicode 8.0, its canonical decompositions and orders those of 9.0, its lowercase and its clusters those of
+ * 17.0. So a character that is younger than the table has no category, the few whose category changed since are named
+ * below, and so is what Unicode 16 and 17 added. Made this way the tables do not depend on which ICU builds them, as
+ * long as it knows Unicode 15.
  */
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>

@@ -10,6 +10,9 @@ import argparse, http.client, json, os, random, signal, socket, subprocess, sys,
 from urllib.parse import quote
 
 
+os.environ["RAGD_MODELS"] = "/nonexistent"  # the store and the segments are what is tested
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
