@@ -121,7 +121,7 @@ run: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) model-tools
 	$(GET_MODEL) || true
 ifneq ($(SAMPLE),none)
-	@$(BUILD)/ragd ingest --data "$(DATA)" "$(SAMPLE)"
+	@$(BUILD)/ragd ingest --no-embed --data "$(DATA)" "$(SAMPLE)"
 endif
 	@echo
 	@echo "ragd: open http://$(LISTEN) in a browser, or ask here:"

@@ -32,7 +32,7 @@ class Server:
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen([ragd, "serve", "--data", data, "--listen", "127.0.0.1:0"], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log,
-                                        env={k: v for k, v in os.environ.items() if not k.startswith("RAGD_")})
+                                        env={k: v for k, v in os.environ.items() if not k.startswith("RAGD_") or k == "RAGD_MODELS"})
         end = time.monotonic() + 30
         while time.monotonic() < end and self.process.poll() is None:
             self.log.seek(0)
