@@ -4,6 +4,13 @@
 
 #include "kernel/gemm.h"
 
+/* Before a loop over the rows of a tile: its accumulators are registers only when it is unrolled to the end. */
+#if defined(__clang__)
+#define GEMM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define GEMM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 typedef void gemm_int8_fn(const struct gemm_rows *a, const struct gemm_matrix *b, float *out, size_t stride);
 
 gemm_int8_fn gemm_int8_scalar;

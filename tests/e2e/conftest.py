@@ -22,6 +22,13 @@ def clean_env(env=None):
     return {**base, "RAGD_MODELS": "/nonexistent", **(env or {})}
 
 
+def default_model():
+    """The folder of the cache that holds the default model, as `make model` leaves it; None when it is not there."""
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    folder = pathlib.Path(os.environ.get("RAGD_MODELS") or home / "ragd" / "models")
+    return folder if (folder / "multilingual-e5-small.ragm").exists() else None
+
+
 def ragd(*args, stdin=None, env=None, cwd=None, timeout=60, preexec=None):
     """Runs a command; .out and .err are text."""
     p = subprocess.run([str(BIN), *map(str, args)], input=stdin if stdin is None or isinstance(stdin, bytes)
