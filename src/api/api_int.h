@@ -47,7 +47,7 @@ struct api_metrics {
 enum query_status { QUERY_OK, QUERY_DEGRADED, QUERY_REJECTED, QUERY_ERROR };
 enum { LATENCY_TOTAL = STAGES, LATENCY_ADMISSION = STAGES + 1 };
 
-enum { UPLOADS_WAITING = 64, MAX_WORKERS = 64, WORK_MOST = 16, POOLED_REQUESTS = 128 };
+enum { UPLOADS_WAITING = 64, EMBEDDINGS_WAITING = 64, MAX_WORKERS = 64, WORK_MOST = 16, POOLED_REQUESTS = 128 };
 
 /* Requests that wait for a thread of their own kind, and those threads. */
 struct work_queue {
@@ -88,7 +88,9 @@ struct api {
     struct request *pool;
     uint32_t n_pooled;
 
-    struct work_queue uploads, questions; /* questions: only when an encoder makes them heavy */
+    struct work_queue uploads;
+    struct work_queue questions, embeddings; /* only with an encoder, which makes them heavy */
+    atomic_bool abandoned; /* the same as abandon, for the encoder */
 };
 
 struct request {
@@ -172,10 +174,9 @@ rag_code work_start(struct work_queue *q, uint32_t n_threads, uint32_t capacity,
 void work_stop(struct work_queue *q); /* a zeroed one is fine */
 /* Suspends rq and hands it to the queue. False: replied 503, or will when it resumes. */
 bool work_submit(struct work_queue *q, struct request *rq);
-bool work_again(struct work_queue *q, struct request *rq); /* of a suspended request; false: full */
 void ingest_work(struct request *const *rqs, uint32_t n);
 void query_work(struct request *const *rqs, uint32_t n);
-void embeddings_work(struct request *rq);
+void embeddings_work(struct request *const *rqs, uint32_t n);
 
 /* ---- metrics (api_metrics.c) ------------------------------------------------------------------------------ */
 void api_metrics_init(struct api *api);

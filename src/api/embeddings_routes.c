@@ -1,16 +1,19 @@
-/* POST /v1/embeddings, in OpenAI's shape. A long list runs in slices between other questions. */
+/* POST /v1/embeddings, in OpenAI's shape. Lists run on a thread of their own, so that they never stand before a question; a
+ * server that stops ends them between two layers. */
 #include <math.h>
 #include <openssl/evp.h>
 
 #include "api/api_int.h"
+#include "obs/log.h"
 #include "wire/json_in.h"
 #include "wire/json_out.h"
 
-enum { INPUTS_MAX = 2048, SLICE = 8, INPUT_BYTES_MAX = 64 << 10 };
+enum { INPUTS_MAX = 2048, SLICE = 32, INPUT_BYTES_MAX = 64 << 10, TOTAL_BYTES_MAX = 1 << 20 };
 
 struct embeddings {
     struct str *texts;
-    uint32_t n, done;
+    uint32_t n;
+    size_t bytes;
     enum encode_kind kind;
     uint32_t dims; /* of the answer */
     bool base64;
@@ -40,6 +43,11 @@ static bool take_text(struct request *rq, struct embeddings *e, const json_t *v)
         return bad(rq, "input", "an input is empty");
     if (s.len > INPUT_BYTES_MAX)
         return bad(rq, "input", "an input is longer than 65536 bytes");
+    e->bytes += s.len;
+    if (e->bytes > TOTAL_BYTES_MAX) {
+        reply_error(rq, 413, "too_large", "input", "the inputs are longer than 1 MiB together: send fewer at a time");
+        return false;
+    }
     char *copy = arena_strndup(&rq->arena, s.ptr, s.len);
     if (!copy) {
         reply_error(rq, 503, "out_of_memory", NULL, "out of memory");
@@ -111,7 +119,7 @@ static bool parse(struct request *rq, struct embeddings *e)
 {
     struct rag_err err = {0};
     json_t *root;
-    rag_code rc = json_in_parse(buf_str(&rq->body), rq->api->opt.max_body_bytes, &root, &err);
+    rag_code rc = json_in_parse(buf_str(&rq->body), TOTAL_BYTES_MAX * 4, &root, &err); /* escapes grow */
     if (rc) {
         reply_rc(rq, rc, &err, "admission");
         return false;
@@ -190,31 +198,35 @@ static void write_answer(struct request *rq)
     reply_json(rq, 200);
 }
 
-static void end(struct request *rq)
+static void embed(struct request *rq)
 {
-    gauge_add(rq->api->m.concurrent, -1);
-    request_resume(rq, NULL);
+    struct api *api = rq->api;
+    struct embeddings *e = rq->state;
+    struct encoder_pool *p = encoders(api);
+    uint32_t dims = model_info(encoder_pool_model(p))->dims;
+    rag_code rc = RAG_OK;
+    for (uint32_t done = 0; done < e->n && !rc; done += SLICE) {
+        uint32_t n = e->n - done < SLICE ? e->n - done : SLICE;
+        uint64_t tokens = 0;
+        rc = encoder_pool_run(p, e->kind, e->texts + done, n, &api->abandoned, e->vectors + (size_t)done * dims, &tokens);
+        e->tokens += tokens;
+    }
+    if (rc == RAG_ECANCELED)
+        reply_error(rq, 503, "shutting_down", NULL, "the server is stopping");
+    else if (rc)
+        reply_rc(rq, rc, NULL, "embedding");
+    else
+        write_answer(rq);
 }
 
-void embeddings_work(struct request *rq)
+void embeddings_work(struct request *const *rqs, uint32_t n)
 {
-    struct embeddings *e = rq->state;
-    struct encoder_pool *p = encoders(rq->api);
-    uint32_t dims = model_info(encoder_pool_model(p))->dims, n = e->n - e->done < SLICE ? e->n - e->done : SLICE;
-    uint64_t tokens = 0;
-    rag_code rc =
-        encoder_pool_run(p, e->kind, e->texts + e->done, n, NULL, e->vectors + (size_t)e->done * dims, &tokens);
-    e->done += n;
-    e->tokens += tokens;
-    if (rc) {
-        reply_rc(rq, rc, NULL, "embedding");
-        end(rq);
-    } else if (e->done == e->n) {
-        write_answer(rq);
-        end(rq);
-    } else if (!work_again(&rq->api->questions, rq)) {
-        reply_error(rq, 503, "busy", NULL, "too many questions are waiting; try again");
-        end(rq);
+    for (uint32_t i = 0; i < n; i++) {
+        log_set_request_id(rqs[i]->id);
+        embed(rqs[i]);
+        log_set_request_id(NULL);
+        gauge_add(rqs[i]->api->m.concurrent, -1);
+        request_resume(rqs[i], NULL);
     }
 }
 
@@ -242,7 +254,7 @@ void route_embeddings(struct request *rq)
     } else if (gauge_add(api->m.concurrent, 1) > (int64_t)api->opt.max_concurrent_queries) {
         reply_error(rq, 503, "too_many_queries", NULL, "too many queries at a time; try again");
         gauge_add(api->m.concurrent, -1);
-    } else if (!work_submit(&api->questions, rq)) {
+    } else if (!work_submit(&api->embeddings, rq)) {
         gauge_add(api->m.concurrent, -1);
     }
 }

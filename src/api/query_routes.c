@@ -315,29 +315,24 @@ static void run_questions(struct request *const *rqs, uint32_t n)
         asks[i] = &q->ask;
         err[i] = (struct rag_err){0};
         q->ask.arena = &rqs[i]->arena;
+        q->ask.arrived_ns = rqs[i]->ready_ns;
         q->admission_ns = clock_mono_ns() - rqs[i]->ready_ns;
     }
     ask_run_batch(rqs[0]->api->opt.pipeline, asks, n, rc, err);
     for (uint32_t i = 0; i < n; i++) {
         struct question *q = rqs[i]->state;
         q->err = err[i];
+        log_set_request_id(rqs[i]->id);
         write_result(rqs[i], q, rc[i]);
+        log_set_request_id(NULL);
     }
 }
 
 void query_work(struct request *const *rqs, uint32_t n)
 {
-    struct request *questions[ASK_BATCH];
-    uint32_t m = 0;
+    run_questions(rqs, n);
     for (uint32_t i = 0; i < n; i++)
-        if (rqs[i]->route->run == route_embeddings)
-            embeddings_work(rqs[i]);
-        else
-            questions[m++] = rqs[i];
-    if (m)
-        run_questions(questions, m);
-    for (uint32_t i = 0; i < m; i++)
-        request_resume(questions[i], NULL);
+        request_resume(rqs[i], NULL);
 }
 
 static void admit(struct request *rq, bool search)

@@ -338,6 +338,10 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
     if (!rc && ask_is_heavy(api->opt.pipeline))
         rc = work_start(&api->questions, api->opt.question_threads, api->opt.max_concurrent_queries + 1, ASK_BATCH,
                         query_work);
+    if (!rc && ask_is_heavy(api->opt.pipeline))
+        rc = work_start(&api->embeddings, 1, EMBEDDINGS_WAITING, 1, embeddings_work);
+    if (rc)
+        rag_err_set(err, rc, "server: cannot start its threads");
     if (!rc) {
         rc = open_socket(api, &fd, err);
         if (!rc) {
@@ -350,6 +354,7 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
         if (fd >= 0)
             close(fd);
         work_stop(&api->questions);
+        work_stop(&api->embeddings);
         work_stop(&api->uploads);
         api_free(api);
         return rc;
@@ -399,6 +404,7 @@ void api_stop(struct api *api, uint32_t drain_ms)
     pthread_mutex_lock(&api->mu);
     drain(api, clock_mono_ns() + (int64_t)drain_ms * 1000000);
     api->abandon = true;
+    atomic_store(&api->abandoned, true);
     while (api->n_suspended > 0)
         pthread_cond_wait(&api->idle_cv, &api->mu);
     if (api->n_requests > api->n_receiving)
@@ -406,6 +412,7 @@ void api_stop(struct api *api, uint32_t drain_ms)
     pthread_mutex_unlock(&api->mu);
     MHD_stop_daemon(api->daemon);
     work_stop(&api->questions);
+    work_stop(&api->embeddings);
     work_stop(&api->uploads);
     api_free(api);
 }

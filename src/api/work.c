@@ -58,17 +58,12 @@ void work_stop(struct work_queue *q)
     mem_free(MEM_API, q->items);
 }
 
-static void refuse_upload(struct request *rq)
+static void refuse(struct request *rq)
 {
-    reply_error(rq, 503, "busy", NULL, "too many uploads are waiting; try again");
+    reply_error(rq, 503, "busy", NULL, "too many requests of this kind are waiting; try again");
 }
 
-static void refuse_question(struct request *rq)
-{
-    reply_error(rq, 503, "busy", NULL, "too many questions are waiting; try again");
-}
-
-bool work_again(struct work_queue *q, struct request *rq)
+static bool push(struct work_queue *q, struct request *rq)
 {
     pthread_mutex_lock(&q->mu);
     bool full = q->n == q->capacity;
@@ -84,8 +79,8 @@ bool work_submit(struct work_queue *q, struct request *rq)
 {
     if (!request_suspend(rq)) /* before the hand-over: the worker may be done at once */
         return false;
-    if (work_again(q, rq))
+    if (push(q, rq))
         return true;
-    request_resume(rq, q == &rq->api->uploads ? refuse_upload : refuse_question);
+    request_resume(rq, refuse);
     return false;
 }

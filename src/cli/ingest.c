@@ -303,6 +303,8 @@ static uint32_t worker_count(bool remote, bool lines)
     return cores < 2 ? 2 : cores > MAX_INGEST_WORKERS ? MAX_INGEST_WORKERS : (uint32_t)cores;
 }
 
+enum { MOST_FAILURES = 4 }; /* batches; each is tried again */
+
 /* Vectors for what this folder still lacks. Ended half-way, the next command or server goes on from there. */
 static int embed_all(struct ingest *in, bool quiet)
 {
@@ -321,8 +323,8 @@ static int embed_all(struct ingest *in, bool quiet)
     struct cli_progress progress;
     struct embedder_stats es = {0};
     cli_progress_start(&progress, "embed");
-    while (s.vectors_missing && !es.failures) {
-        knowledge_vectors_wait(k, 200);
+    while (s.vectors_missing && es.failures < MOST_FAILURES) {
+        knowledge_vectors_wait(k, knowledge_vectors_seen(k), 200);
         knowledge_stats(k, &s);
         embedder_stats(e, &es);
         cli_progress_step(&progress, s.vectors - before, missing);

@@ -11,6 +11,7 @@
 enum { QUERY_TIMEOUT_MS = 120000 };
 
 struct self_server {
+    struct api_key key;
     struct pipeline pipeline;
     struct api *api;
     char url[64];
@@ -19,10 +20,10 @@ struct self_server {
 static int self_serve(struct cli_house *h, struct self_server *s)
 {
     s->pipeline = open_pipeline(&h->cfg, h->analyzer, &h->models, h->knowledge);
-    struct api_key key = {.name = "local", .secret = h->lock.token, .scopes = SCOPE_ADMIN};
+    s->key = (struct api_key){.name = "local", .secret = h->lock.token, .scopes = SCOPE_ADMIN};
     struct api_options opt = {.host = "127.0.0.1",
                               .pipeline = &s->pipeline,
-                              .keys = &key,
+                              .keys = &s->key,
                               .n_keys = 1,
                               .io_threads = 1,
                               .workers = 1,

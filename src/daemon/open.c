@@ -103,17 +103,24 @@ static rag_code use_replaced(const char *data, struct open_models *m)
     struct rag_err why;
     if (store_reader_open(&(struct store_options){.dir = data}, &r, &why))
         return RAG_OK; /* a new folder, or one that opening it will complain about */
-    bool known = false;
-    rag_code rc = store_models(r, &a, &models, &n, &why);
-    for (uint32_t i = 0; i < n && !rc; i++)
-        known |= memcmp(models[i].digest, m->space[0].digest, 32) == 0 && n == 1;
+    const struct store_model *most = NULL;
+    uint64_t most_vectors = 0;
     struct model *old = NULL;
-    for (uint32_t i = n; i-- > 0 && !rc && !known && !old;)
+    rag_code rc = store_models(r, &a, &models, &n, &why);
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        uint64_t vectors = 0;
         if (memcmp(models[i].digest, m->space[0].digest, 32) != 0)
-            old = find_by_digest(models[i].digest);
-    if (n && !known && !rc)
-        log_info("another model than before: every chunk is embedded again",
-                 LOG_STR("serving_meanwhile", old ? model_info(old)->name : "words only"), LOG_END);
+            rc = store_vector_count(r, models[i].id, &vectors, &why);
+        if (!rc && vectors > most_vectors) {
+            most = &models[i];
+            most_vectors = vectors;
+        }
+    }
+    if (most && !rc) {
+        old = find_by_digest(most->digest);
+        log_info("another model than before: what has no vector of the new one yet is embedded again",
+                 LOG_SPAN("old_model", most->name), LOG_BOOL("old_serves_meanwhile", old != NULL), LOG_END);
+    }
     rc = old ? use_model(m, 1, old) : RAG_OK;
     store_reader_close(r);
     arena_clear(&a);

@@ -34,14 +34,18 @@ __attribute__((always_inline)) static inline void tile(const struct gemm_rows *a
     const int8_t *w_next = w + (size_t)GEMM_N * padded_k;
     const __m512i flip = _mm512_set1_epi8((char)0x80);
     __m512i acc[ROWS][2];
-#pragma GCC unroll 16
+GEMM_UNROLL
     for (uint32_t r = 0; r < rows; r++)
         acc[r][0] = acc[r][1] = _mm512_set1_epi32(-128 * row_sums[r]);
     for (uint32_t i = 0; i < padded_k; i += 4, w += 4 * GEMM_N, w_next += 4 * GEMM_N) {
         __m512i w0 = _mm512_xor_si512(_mm512_loadu_si512(w), flip), w1 = w0;
         if (blocks == 2)
             w1 = _mm512_xor_si512(_mm512_loadu_si512(w_next), flip);
-#pragma GCC unroll 16
+        /* The next blocks, from L3 or memory. */
+        _mm_prefetch((const char *)w + blocks * GEMM_N * (size_t)padded_k, _MM_HINT_T1);
+        if (blocks == 2)
+            _mm_prefetch((const char *)w_next + blocks * GEMM_N * (size_t)padded_k, _MM_HINT_T1);
+GEMM_UNROLL
         for (uint32_t r = 0; r < rows; r++) {
             int32_t four;
             memcpy(&four, q + (size_t)r * padded_k + i, sizeof four);
@@ -51,7 +55,7 @@ __attribute__((always_inline)) static inline void tile(const struct gemm_rows *a
                 acc[r][1] = _mm512_dpbusd_epi32(acc[r][1], w1, v);
         }
     }
-#pragma GCC unroll 16
+GEMM_UNROLL
     for (uint32_t r = 0; r < rows; r++) {
         float *o = out + (row + r) * stride + block;
         store(o, acc[r][0], a->scale[row + r], a->zero[row + r], b, block);

@@ -57,11 +57,11 @@ static inline vf v_pow2(vf n)
     __m256i e = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
-static inline void v_store_i8(int8_t *p, vf v)
+static inline void v_store_i8(int8_t *p, vf v, int32_t add)
 {
-    __m256i i = _mm256_cvtps_epi32(v);
+    __m256i i = _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(add));
     __m128i w = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
-    _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(w, w));
+    _mm_storel_epi64((__m128i *)p, _mm_max_epi8(_mm_packs_epi16(w, w), _mm_set1_epi8(-GEMM_ACT_MAX)));
 }
 static inline float v_total(vf a)
 {

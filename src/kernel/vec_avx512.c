@@ -56,9 +56,10 @@ static inline vf v_pow2(vf n)
 {
     return _mm512_scalef_ps(_mm512_set1_ps(1), n);
 }
-static inline void v_store_i8(int8_t *p, vf v)
+static inline void v_store_i8(int8_t *p, vf v, int32_t add)
 {
-    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+    __m512i i = _mm512_add_epi32(_mm512_cvtps_epi32(v), _mm512_set1_epi32(add));
+    _mm_storeu_si128((__m128i *)p, _mm_max_epi8(_mm512_cvtsepi32_epi8(i), _mm_set1_epi8(-GEMM_ACT_MAX)));
 }
 static inline float v_total(vf a)
 {

@@ -56,11 +56,11 @@ static inline vf v_pow2(vf n)
 {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23));
 }
-static inline void v_store_i8(int8_t *p, vf v)
+static inline void v_store_i8(int8_t *p, vf v, int32_t add)
 {
-    int16x4_t w = vqmovn_s32(vcvtq_s32_f32(v));
+    int16x4_t w = vqmovn_s32(vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(add)));
     int8_t eight[8];
-    vst1_s8(eight, vqmovn_s16(vcombine_s16(w, w)));
+    vst1_s8(eight, vmax_s8(vqmovn_s16(vcombine_s16(w, w)), vdup_n_s8(-GEMM_ACT_MAX)));
     memcpy(p, eight, 4);
 }
 static inline float v_total(vf a)

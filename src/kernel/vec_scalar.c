@@ -55,9 +55,11 @@ static inline vf v_pow2(vf n)
 {
     return ldexpf(1, (int)n);
 }
-static inline void v_store_i8(int8_t *p, vf v)
+static inline void v_store_i8(int8_t *p, vf v, int32_t add)
 {
-    *p = (int8_t)v;
+    float q = rintf(v) + (float)add;
+    q = q < (float)GEMM_ACT_MAX ? q : (float)GEMM_ACT_MAX; /* and what is no number */
+    *p = (int8_t)(q > -(float)GEMM_ACT_MAX ? q : -(float)GEMM_ACT_MAX);
 }
 static inline float v_total(vf a)
 {

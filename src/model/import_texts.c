@@ -1,6 +1,6 @@
 /* Sentences whose vectors are averaged at an import: half Chinese, half English, on as many subjects and in as many
  * forms as documents have (rules, reports, instructions, questions, dialogue, lists, numbers). Changing one changes the
- * digest of every model imported afterwards. */
+ * mean of every model imported afterwards, not its digest. */
 #include "model/import_int.h"
 
 const char *const import_texts[] = {

@@ -19,7 +19,8 @@ static rag_code analyse(const struct pipeline *p, struct ask *const *ks, uint32_
     rag_code rc = analysis_run(p->analyzer, &k->query, &k->analysis);
     if (!rc && k->deadline_ns == 0)
         k->deadline_ns =
-            clock_mono_ns() + (int64_t)p->profile.query_timeout_ms[k->analysis.complexity] * 1000000;
+            (k->arrived_ns ? k->arrived_ns : clock_mono_ns()) +
+            (int64_t)p->profile.query_timeout_ms[k->analysis.complexity] * 1000000;
     return rc;
 }
 

@@ -41,6 +41,7 @@ struct ask {
     struct hits hits;
     float confidence;
     struct answer answer;
+    int64_t arrived_ns;       /* in: monotonic, when its time began to run; 0: when the stages begin */
     int64_t deadline_ns;      /* monotonic; 0: from the profile, by complexity */
     int64_t stage_ns[STAGES]; /* time taken; -1: did not run */
     int64_t total_ns;

@@ -14,7 +14,7 @@
 #include "sys/clock.h"
 #include "sys/cpu.h"
 
-enum { MAX_THREADS = 64, BATCH_BYTES = 24 << 10, IDLE_MS = 1000, RATE_WINDOW_S = 10 };
+enum { MAX_THREADS = 64, BATCH_BYTES = 24 << 10, IDLE_MS = 1000, FAILED_MS = 5000, RATE_WINDOW_S = 10 };
 
 struct embedder {
     struct embedder_options opt;
@@ -154,7 +154,9 @@ static rag_code apply(struct worker *w, struct rag_err *err)
                     .collection = str_of(w->missing.collection),
                     .rows = w->rows,
                     .n = w->missing.n};
-    rag_code rc = knowledge_apply(w->e->opt.knowledge, &j);
+    rag_code rc;
+    while ((rc = knowledge_apply(w->e->opt.knowledge, &j)) == RAG_EBUSY && !atomic_load(&w->e->stop))
+        usleep(50000); /* the writer's queue is full: nothing tells when it is not */
     *err = j.err;
     return rc;
 }
@@ -169,15 +171,16 @@ static void run_batch(struct worker *w)
         rc = embed_rest(w);
     if (!rc)
         rc = apply(w, &err);
-    knowledge_vectors_release(e->opt.knowledge, &w->missing);
     if (!rc) {
         count_rate(e, w->missing.n);
     } else if (rc != RAG_ECANCELED && !atomic_load(&e->stop)) {
         atomic_fetch_add(&e->failures, 1);
         log_error("passages not embedded; tried again", LOG_STR("why", err.msg[0] ? err.msg : rag_code_name(rc)),
                   LOG_END);
-        knowledge_vectors_wait(e->opt.knowledge, IDLE_MS);
+        /* The claim is kept meanwhile: the other threads go on behind it. */
+        knowledge_vectors_wait(e->opt.knowledge, knowledge_vectors_seen(e->opt.knowledge), FAILED_MS);
     }
+    knowledge_vectors_release(e->opt.knowledge, &w->missing);
 }
 
 /* Nothing is missing and nobody else is at work on something: the replaced model can go. */
@@ -188,7 +191,11 @@ static void drop_replaced(struct embedder *e)
     if (s.vectors_missing || s.pending_rebuild)
         return;
     struct job j = {.kind = JOB_DROP_REPLACED, .collection = STR_LIT("default")};
-    if (!knowledge_apply(e->opt.knowledge, &j))
+    rag_code rc;
+    do
+        rc = knowledge_apply(e->opt.knowledge, &j);
+    while (!rc && j.n_affected && !atomic_load(&e->stop));
+    if (!rc && !j.n_affected)
         log_info("every chunk has a vector of the new model; the old one's are gone", LOG_END);
 }
 
@@ -202,6 +209,7 @@ static void *embedder_main(void *arg)
     w.vectors = mem_alloc(MEM_MODEL, (size_t)MISSING_MOST * e->dims * sizeof *w.vectors);
     while (w.vectors && !atomic_load(&e->stop)) {
         arena_reset(&w.arena);
+        uint64_t seen = knowledge_vectors_seen(e->opt.knowledge);
         rag_code rc = knowledge_vectors_claim(e->opt.knowledge, BATCH_BYTES, &w.arena, &w.missing);
         if (!rc && w.missing.n) {
             run_batch(&w);
@@ -209,7 +217,8 @@ static void *embedder_main(void *arg)
         }
         if (!rc && knowledge_has_replaced(e->opt.knowledge))
             drop_replaced(e);
-        knowledge_vectors_wait(e->opt.knowledge, IDLE_MS);
+        if (!atomic_load(&e->stop))
+            knowledge_vectors_wait(e->opt.knowledge, seen, IDLE_MS);
     }
     mem_free(MEM_MODEL, w.vectors);
     arena_clear(&w.arena);

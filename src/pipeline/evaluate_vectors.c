@@ -154,8 +154,9 @@ static uint32_t take(struct embedding *e, struct arena *a, struct piece *out)
         struct buf b;
         buf_init(&b, MEM_TEXT);
         segment_chunk(le->segment, e->chunk, &view);
-        passage_text(view.title, view.heading_path, segment_chunk_text(le->segment, e->chunk, a), &b);
-        char *copy = buf_failed(&b) ? NULL : arena_strndup(a, b.ptr ? b.ptr : "", b.len);
+        struct str text = segment_chunk_text(le->segment, e->chunk, a);
+        passage_text(view.title, view.heading_path, text, &b);
+        char *copy = buf_failed(&b) || !text.ptr ? NULL : arena_strndup(a, b.ptr ? b.ptr : "", b.len);
         struct piece p = {e->entry, e->chunk, str_make(copy, b.len), {0}};
         buf_clear(&b);
         if (!copy) {

@@ -251,9 +251,10 @@ static void sweep_files(struct knowledge *k)
         return;
     for (struct dirent *e; (e = readdir(d));) {
         bool known = strcmp(e->d_name, "MANIFEST") == 0 || e->d_name[0] == '.';
+        bool companion_kept = !k->opt.spaces[0] && strstr(e->d_name, ".vec"); /* without a model: for the next start */
         const struct segment_file *f = (const void *)k->files.ptr;
         for (size_t i = 0; i < k->files.len / sizeof *f && !known; i++) {
-            known = strcmp(f[i].file, e->d_name) == 0;
+            known = strcmp(f[i].file, e->d_name) == 0 || (companion_kept && strncmp(f[i].file, e->d_name, 10) == 0);
             for (uint32_t slot = 0; slot < VECTOR_SLOTS && !known; slot++) {
                 char companion[64];
                 knowledge_companion_name(k, slot, f[i].file, companion);
@@ -371,7 +372,8 @@ rag_code knowledge_open(const struct knowledge_options *opt, struct knowledge **
     pthread_mutex_init(&k->task_mu, NULL);
     pthread_mutex_init(&k->reader_mu, NULL);
     pthread_mutex_init(&k->claim_mu, NULL);
-    pthread_cond_init(&k->claim_cv, NULL);
+    pthread_mutex_init(&k->wait_mu, NULL);
+    pthread_cond_init(&k->wait_cv, NULL);
     buf_init(&k->claims, MEM_INDEX);
     atomic_store(&k->dense_slot, opt->spaces[1] ? 1 : 0);
     pthread_cond_init(&k->queue_cv, NULL);

@@ -72,7 +72,7 @@ enum job_kind {
     JOB_COLLECTION_SET,
     JOB_COLLECTION_DELETE,
     JOB_VECTORS,       /* rows: vectors of chunks */
-    JOB_DROP_REPLACED, /* the vectors of slot 1, and what the store has of other models */
+    JOB_DROP_REPLACED, /* the vectors of slot 1, and a slice of what the store has of other models */
 };
 /* The vector of one chunk: dims floats of unit length. */
 struct vector_row {
@@ -125,13 +125,14 @@ RAG_MUST_CHECK rag_code knowledge_vectors_claim(struct knowledge *k, uint32_t ma
                                                 struct missing_vectors *out);
 /* Ends the claim, after the vectors were applied (JOB_VECTORS) or given up for now. */
 void knowledge_vectors_release(struct knowledge *k, const struct missing_vectors *m);
-/* Waits until documents were written, at most timeout_ms. */
-void knowledge_vectors_wait(struct knowledge *k, unsigned timeout_ms);
+/* Waits until documents were written after `seen` was read, at most timeout_ms. */
+uint64_t knowledge_vectors_seen(struct knowledge *k);
+void knowledge_vectors_wait(struct knowledge *k, uint64_t seen, unsigned timeout_ms);
 /* Wakes those who wait. */
 void knowledge_vectors_notify(struct knowledge *k);
 /* The slot that questions are answered from. */
 uint32_t knowledge_dense_slot(const struct knowledge *k);
-/* Whether vectors of a replaced model are there. */
+/* Whether the folder has vectors of other models: JOB_DROP_REPLACED, again while n_affected is not 0, drops them. */
 bool knowledge_has_replaced(const struct knowledge *k);
 
 struct knowledge_stats {

@@ -95,12 +95,17 @@ struct knowledge {
     uint32_t n_readers;
 
     /* vectors */
-    int64_t model_id[VECTOR_SLOTS]; /* store's ids */
+    _Atomic int64_t model_id; /* store's id of spaces[0]; 0: it has no vector of it yet */
+    int64_t model_new;        /* the writer's: the same inside a transaction */
+    int64_t prune_seq;        /* the writer's: where store_models_prune goes on */
+    int64_t companion_retry_ns;
     _Atomic uint32_t dense_slot;
+    atomic_bool has_replaced; /* the store has vectors of other models */
     pthread_mutex_t claim_mu;
-    pthread_cond_t claim_cv; /* documents were published */
-    struct buf claims;       /* struct claim[] */
-    uint64_t publications;   /* under claim_mu */
+    struct buf claims; /* struct claim[], under claim_mu */
+    pthread_mutex_t wait_mu;
+    pthread_cond_t wait_cv; /* documents were published */
+    uint64_t publications;  /* under wait_mu */
 
     atomic_bool ready;
     _Atomic uint64_t n_pending, merges, rebuilt, damaged;

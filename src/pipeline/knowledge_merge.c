@@ -353,6 +353,13 @@ static void take_in(struct knowledge *k, struct merge_task *t)
             source[i] = &t->source[i];
         }
         knowledge_blocks_copy(source, t->live, t->n, t->vectors); /* what came while the merge ran */
+        if (!knowledge_has_replaced(k)) {
+            vector_block_unref(t->vectors[1]);
+            t->vectors[1] = NULL;
+        }
+        struct vector_block *replaced[VECTOR_SLOTS] = {NULL, t->vectors[1]};
+        knowledge_blocks_write(k, t->file, replaced); /* nothing else writes it, and the sources' files go now */
+        t->vectors[1] = replaced[1];
         rag_code rc = died_meanwhile(t, now, &dead);
         struct list_change change = {.drop = drop,
                                      .n_drop = t->n,

@@ -7,7 +7,10 @@
 #include "index/segment_int.h"
 #include "obs/log.h"
 #include "pipeline/knowledge_int.h"
+#include "sys/clock.h"
 #include "sys/epoch.h"
+
+static const int64_t COMPANION_RETRY_NS = 60 * INT64_C(1000000000);
 
 struct claim {
     int64_t seq;
@@ -57,7 +60,7 @@ rag_code knowledge_blocks_merge(struct knowledge *k, const struct list_entry *co
     for (uint32_t s = 0; s < VECTOR_SLOTS && !rc; s++) {
         bool any = s == 0;
         for (uint32_t i = 0; i < n; i++)
-            any |= e[i]->vectors[s] != NULL;
+            any |= e[i]->vectors[s] != NULL && knowledge_has_replaced(k);
         if (any && k->opt.spaces[s])
             rc = vector_block_new(k->opt.spaces[s], n_chunks, &out[s]);
     }
@@ -162,6 +165,8 @@ static const char *file_name_of(const struct knowledge *k, const struct segment 
 bool knowledge_companion_step(struct knowledge *k)
 {
     struct catalog *cat = atomic_load(&k->catalog);
+    if (k->companion_retry_ns && clock_mono_ns() < k->companion_retry_ns)
+        return false;
     for (uint32_t i = 0; i < cat->n && k->opt.spaces[0]; i++) {
         struct segment_list *now = atomic_load(&cat->c[i]->list), *next;
         const struct list_entry *e = complete_in_memory(now);
@@ -179,6 +184,7 @@ bool knowledge_companion_step(struct knowledge *k)
             knowledge_publish(cat->c[i], next);
         }
         knowledge_blocks_unref(blocks);
+        k->companion_retry_ns = rc ? clock_mono_ns() + COMPANION_RETRY_NS : 0;
         return rc == RAG_OK;
     }
     return false;
@@ -189,8 +195,10 @@ void knowledge_flush_companion(struct knowledge *k, const struct segment_file *f
     struct collection *c = knowledge_find_id(atomic_load(&k->catalog), f->collection);
     const struct segment_list *l = c ? atomic_load(&c->list) : NULL;
     for (uint32_t i = 0; l && i < l->n; i++)
-        if (l->e[i].segment == f->segment && l->e[i].vectors[0]) {
-            struct vector_block *blocks[VECTOR_SLOTS] = {vector_block_ref(l->e[i].vectors[0])};
+        if (l->e[i].segment == f->segment) {
+            struct vector_block *blocks[VECTOR_SLOTS];
+            for (uint32_t s = 0; s < VECTOR_SLOTS; s++)
+                blocks[s] = l->e[i].vectors[s] ? vector_block_ref(l->e[i].vectors[s]) : NULL;
             knowledge_blocks_write(k, f->file, blocks);
             knowledge_blocks_unref(blocks);
         }
@@ -200,13 +208,21 @@ void knowledge_flush_companion(struct knowledge *k, const struct segment_file *f
 
 void knowledge_vectors_notify(struct knowledge *k)
 {
-    pthread_mutex_lock(&k->claim_mu);
+    pthread_mutex_lock(&k->wait_mu);
     k->publications++;
-    pthread_cond_broadcast(&k->claim_cv);
-    pthread_mutex_unlock(&k->claim_mu);
+    pthread_cond_broadcast(&k->wait_cv);
+    pthread_mutex_unlock(&k->wait_mu);
 }
 
-void knowledge_vectors_wait(struct knowledge *k, unsigned timeout_ms)
+uint64_t knowledge_vectors_seen(struct knowledge *k)
+{
+    pthread_mutex_lock(&k->wait_mu);
+    uint64_t n = k->publications;
+    pthread_mutex_unlock(&k->wait_mu);
+    return n;
+}
+
+void knowledge_vectors_wait(struct knowledge *k, uint64_t seen, unsigned timeout_ms)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
@@ -216,11 +232,11 @@ void knowledge_vectors_wait(struct knowledge *k, unsigned timeout_ms)
         t.tv_sec++;
         t.tv_nsec -= 1000000000;
     }
-    pthread_mutex_lock(&k->claim_mu);
-    for (uint64_t seen = k->publications; seen == k->publications;)
-        if (pthread_cond_timedwait(&k->claim_cv, &k->claim_mu, &t))
+    pthread_mutex_lock(&k->wait_mu);
+    while (seen == k->publications)
+        if (pthread_cond_timedwait(&k->wait_cv, &k->wait_mu, &t))
             break;
-    pthread_mutex_unlock(&k->claim_mu);
+    pthread_mutex_unlock(&k->wait_mu);
 }
 
 static bool is_claimed(const struct knowledge *k, int64_t seq, uint32_t ordinal)
@@ -262,7 +278,7 @@ static rag_code claim_entry(struct knowledge *k, const struct list_entry *e, uin
         struct missing_vector *m = &out->items[out->n];
         *m = (struct missing_vector){.seq = v.seq, .ordinal = v.ordinal};
         m->text = segment_chunk_text(e->segment, c, a);
-        rc = copy_str(a, v.title, &m->title);
+        rc = m->text.ptr ? copy_str(a, v.title, &m->title) : RAG_ENOMEM;
         if (!rc)
             rc = copy_str(a, v.heading_path, &m->heading_path);
         struct claim claim = {v.seq, v.ordinal};
@@ -284,7 +300,7 @@ rag_code knowledge_vectors_claim(struct knowledge *k, uint32_t max_bytes, struct
     rag_code rc = RAG_OK;
     size_t bytes = 0;
     out->n = 0;
-    out->model = k->model_id[0];
+    out->model = atomic_load(&k->model_id);
     epoch_pin();
     pthread_mutex_lock(&k->claim_mu);
     const struct catalog *cat = atomic_load(&k->catalog);
@@ -326,25 +342,41 @@ uint32_t knowledge_dense_slot(const struct knowledge *k)
 
 bool knowledge_has_replaced(const struct knowledge *k)
 {
-    return k->opt.spaces[1] && atomic_load(&k->dense_slot) == 1;
+    return atomic_load(&k->has_replaced);
 }
 
 /* ---- the writer's jobs --------------------------------------------------------------------------------- */
 
 rag_code knowledge_models_open(struct knowledge *k, struct rag_err *err)
 {
+    struct store_reader *r;
+    struct store_model *m;
+    struct arena a = {0};
+    uint32_t n = 0;
     if (!k->opt.spaces[0])
         return RAG_OK;
+    rag_code rc = knowledge_reader(k, &r, err);
+    if (rc)
+        return rc;
+    rc = store_models(r, &a, &m, &n, err);
+    for (uint32_t i = 0; i < n && !rc; i++)
+        if (memcmp(m[i].digest, k->opt.spaces[0]->digest, sizeof m[i].digest) == 0)
+            atomic_store(&k->model_id, m[i].id);
+        else
+            atomic_store(&k->has_replaced, true);
+    knowledge_reader_give(k, r);
+    arena_clear(&a);
+    return rc;
+}
+
+/* A model is known to the store from its first vector on: looking at a folder with another one leaves no trace. */
+static rag_code register_model(struct knowledge *k, struct rag_err *err)
+{
     struct store_model m = {.name = str_of(k->opt.model_name), .dims = k->opt.spaces[0]->dims};
     memcpy(m.digest, k->opt.spaces[0]->digest, sizeof m.digest);
-    rag_code rc = store_begin(k->store, err);
+    rag_code rc = store_model_add(k->store, &m, err);
     if (!rc)
-        rc = store_model_add(k->store, &m, err);
-    if (rc)
-        store_rollback(k->store);
-    else
-        rc = store_commit(k->store, err);
-    k->model_id[0] = m.id;
+        k->model_new = m.id;
     return rc;
 }
 
@@ -356,7 +388,9 @@ static void put_row(const struct segment_list *l, const struct vector_row *r)
         if (d == UINT32_MAX || !e->vectors[0] || r->ordinal >= e->segment->docs[d].n_chunks)
             continue;
         uint32_t c = e->segment->docs[d].first_chunk + r->ordinal;
-        if (e->segment->chunks[c].ordinal == r->ordinal && !vector_block_has(e->vectors[0], c))
+        /* A document that died meanwhile needs none, and its block may be complete and mapped without it. */
+        if (e->segment->chunks[c].ordinal == r->ordinal && bitmap_get(e->live, c) &&
+            !vector_block_has(e->vectors[0], c) && !vector_block_is_file(e->vectors[0]))
             vector_block_put(e->vectors[0], c, r->vector);
     }
 }
@@ -366,17 +400,22 @@ static rag_code store_rows(struct knowledge *k, const struct job *j, struct rag_
     uint32_t dims = k->opt.spaces[0]->dims;
     uint16_t *half = mem_alloc(MEM_INDEX, dims * sizeof *half);
     rag_code rc = half ? store_begin(k->store, err) : RAG_ENOMEM;
+    k->model_new = atomic_load(&k->model_id);
+    if (!rc && !k->model_new)
+        rc = register_model(k, err);
     for (uint32_t i = 0; i < j->n && !rc; i++) {
         for (uint32_t d = 0; d < dims; d++)
             half[d] = float_to_half(j->rows[i].vector[d]);
         if (!j->rows[i].stored)
-            rc = store_vector_put(k->store, k->model_id[0], j->rows[i].seq, j->rows[i].ordinal,
+            rc = store_vector_put(k->store, k->model_new, j->rows[i].seq, j->rows[i].ordinal,
                                   str_make((const char *)half, dims * sizeof *half), err);
     }
     if (rc)
         store_rollback(k->store);
     else
         rc = store_commit(k->store, err);
+    if (!rc)
+        atomic_store(&k->model_id, k->model_new);
     mem_free(MEM_INDEX, half);
     return rc;
 }
@@ -416,23 +455,23 @@ static void drop_blocks(struct knowledge *k, struct collection *c)
     mem_free(MEM_INDEX, set);
 }
 
+/* One slice of the store's rows a job, so that writes come between; n_affected: versions left to look at. */
 static void run_drop_replaced(struct knowledge *k, struct job *j)
 {
-    enum { PRUNE = 20000 };
-    bool more = k->model_id[0] != 0;
-    atomic_store(&k->dense_slot, 0);
     struct catalog *cat = atomic_load(&k->catalog);
-    for (uint32_t i = 0; i < cat->n && k->opt.spaces[1]; i++)
-        drop_blocks(k, cat->c[i]);
-    while (more && !j->code) {
-        j->code = store_begin(k->store, &j->err);
-        if (!j->code)
-            j->code = store_models_prune(k->store, k->model_id[0], PRUNE, &more, &j->err);
-        if (j->code)
-            store_rollback(k->store);
-        else
-            j->code = store_commit(k->store, &j->err);
-    }
+    if (atomic_exchange(&k->dense_slot, 0) == 1)
+        for (uint32_t i = 0; i < cat->n; i++)
+            drop_blocks(k, cat->c[i]);
+    j->code = store_begin(k->store, &j->err);
+    if (!j->code)
+        j->code = store_models_prune(k->store, atomic_load(&k->model_id), &k->prune_seq, &j->err);
+    if (j->code)
+        store_rollback(k->store);
+    else
+        j->code = store_commit(k->store, &j->err);
+    j->n_affected = k->prune_seq != 0;
+    if (!j->code && !k->prune_seq)
+        atomic_store(&k->has_replaced, false);
 }
 
 void knowledge_vectors_job(struct knowledge *k, struct job *j)

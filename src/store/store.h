@@ -99,10 +99,9 @@ RAG_MUST_CHECK rag_code store_model_add(struct store *s, struct store_model *m, 
 /* Keeps the vector of a chunk: dims half floats. A chunk that is gone meanwhile is skipped. Within a transaction. */
 RAG_MUST_CHECK rag_code store_vector_put(struct store *s, int64_t model, int64_t seq, uint32_t ordinal,
                                          struct str vector, struct rag_err *err);
-/* Drops at most `limit` vectors of other models than `keep`, and those models when none is left: *more says whether to
- * call again. Within a transaction. */
-RAG_MUST_CHECK rag_code store_models_prune(struct store *s, int64_t keep, uint32_t limit, bool *more,
-                                           struct rag_err *err);
+/* Drops the vectors of other models than `keep` of a thousand versions from *seq on (0: the first); *seq: where to go on,
+ * 0 when all are done: the other models are gone then, too. Within a transaction. */
+RAG_MUST_CHECK rag_code store_models_prune(struct store *s, int64_t keep, int64_t *seq, struct rag_err *err);
 
 /* ---- reading: any thread, a reader each ------------------------------------------------------------- */
 /* The database must exist (RAG_ENOTFOUND) and be of this version (RAG_EVERSION: of a newer ragd, or of an older
@@ -144,6 +143,8 @@ RAG_MUST_CHECK rag_code store_count(struct store_reader *r, int64_t collection /
                                     struct store_counts *out, struct rag_err *err);
 RAG_MUST_CHECK rag_code store_models(struct store_reader *r, struct arena *a, struct store_model **out,
                                      uint32_t *n, struct rag_err *err);
+/* How many vectors the model has: reads them all. */
+RAG_MUST_CHECK rag_code store_vector_count(struct store_reader *r, int64_t model, uint64_t *n, struct rag_err *err);
 /* Every vector that the model has of a version's chunks, by ordinal: calls `each` until it returns nonzero. */
 RAG_MUST_CHECK rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq,
                                       rag_code (*each)(void *ctx, uint32_t ordinal, struct str vector), void *ctx,

@@ -48,27 +48,58 @@ rag_code store_vector_put(struct store *s, int64_t model, int64_t seq, uint32_t 
     return conn_run(&s->c, st, "write a vector", err);
 }
 
-rag_code store_models_prune(struct store *s, int64_t keep, uint32_t limit, bool *more, struct rag_err *err)
+/* One row with one number, or none: *out stays as it is. */
+static rag_code read_number(struct conn *c, sqlite3_stmt *st, const char *what, int64_t *out, struct rag_err *err)
+{
+    int got = sqlite3_step(st);
+    rag_code rc = got == SQLITE_ROW || got == SQLITE_DONE ? RAG_OK : conn_fail(c, got, what, err);
+    if (got == SQLITE_ROW)
+        *out = sqlite3_column_int64(st, 0);
+    sqlite3_reset(st);
+    return rc;
+}
+
+rag_code store_models_prune(struct store *s, int64_t keep, int64_t *seq, struct rag_err *err)
+{
+    enum { STEP = 1000 };
+    sqlite3_stmt *st;
+    int64_t next = 0;
+    RAG_ASSERT(s->in_transaction);
+    rag_code rc = conn_prepare(&s->c, "DELETE FROM vectors WHERE seq>=?1 AND seq<?2 AND model<>?3", &st, err);
+    if (rc)
+        return rc;
+    sqlite3_bind_int64(st, 1, *seq);
+    sqlite3_bind_int64(st, 2, *seq + STEP);
+    sqlite3_bind_int64(st, 3, keep);
+    rc = conn_run(&s->c, st, "drop vectors", err);
+    if (!rc)
+        rc = conn_prepare(&s->c, "SELECT seq FROM vectors WHERE seq>=?1 ORDER BY seq LIMIT 1", &st, err);
+    if (rc)
+        return rc;
+    sqlite3_bind_int64(st, 1, *seq + STEP);
+    rc = read_number(&s->c, st, "look for vectors", &next, err);
+    if (!rc && !next)
+        rc = conn_prepare(&s->c, "DELETE FROM models WHERE id<>?1", &st, err);
+    if (!rc && !next) {
+        sqlite3_bind_int64(st, 1, keep);
+        rc = conn_run(&s->c, st, "drop models", err);
+    }
+    if (!rc)
+        *seq = next;
+    return rc;
+}
+
+rag_code store_vector_count(struct store_reader *r, int64_t model, uint64_t *n, struct rag_err *err)
 {
     sqlite3_stmt *st;
-    RAG_ASSERT(s->in_transaction);
-    rag_code rc = conn_prepare(&s->c,
-                               "DELETE FROM vectors WHERE (seq, ordinal, model) IN"
-                               " (SELECT seq, ordinal, model FROM vectors WHERE model<>?1 LIMIT ?2)",
-                               &st, err);
+    int64_t count = 0;
+    rag_code rc = conn_prepare(&r->c, "SELECT count(*) FROM vectors WHERE model=?1", &st, err);
     if (rc)
         return rc;
-    sqlite3_bind_int64(st, 1, keep);
-    sqlite3_bind_int64(st, 2, limit);
-    rc = conn_run(&s->c, st, "drop vectors", err);
-    *more = !rc && sqlite3_changes(s->c.db) == (int)limit;
-    if (rc || *more)
-        return rc;
-    rc = conn_prepare(&s->c, "DELETE FROM models WHERE id<>?1", &st, err);
-    if (rc)
-        return rc;
-    sqlite3_bind_int64(st, 1, keep);
-    return conn_run(&s->c, st, "drop models", err);
+    sqlite3_bind_int64(st, 1, model);
+    rc = read_number(&r->c, st, "count vectors", &count, err);
+    *n = (uint64_t)count;
+    return rc;
 }
 
 rag_code store_models(struct store_reader *r, struct arena *a, struct store_model **out, uint32_t *n,

@@ -79,6 +79,26 @@ TEST(every_int8_kernel_gives_the_bits_of_scalar)
         }
 }
 
+/* What GELU leaves: near the lower end, with a part of large values that decides how groups of inputs are paired. */
+TEST(one_sided_rows_give_the_bits_of_scalar)
+{
+    static const uint32_t ks[] = {3, 64, 200, 320};
+    for (uint32_t large = 1; large <= 256; large *= 2) /* of 256 */
+        for (size_t j = 0; j < sizeof ks / sizeof *ks; j++) {
+            struct gemm_matrix b = packed(33, ks[j]);
+            for (uint32_t m = 1; m <= MAX_M; m++) {
+                struct gemm_rows a = rows(m, ks[j]);
+                for (uint32_t r = 0; r < m; r++) {
+                    zero[r] = -127 + (int32_t)(next() % 60);
+                    for (uint32_t i = 0; i < ks[j]; i++)
+                        q[r * gemm_pad_k(ks[j]) + i] =
+                            next() % 256 < large ? (int8_t)(127 - next() % 128) : (int8_t)(-127 + (int)(next() % 60));
+                }
+                check_against_scalar(&a, &b);
+            }
+        }
+}
+
 TEST(no_kernel_saturates_at_the_extremes)
 {
     for (int signs = 0; signs < 4; signs++) {
@@ -102,6 +122,26 @@ TEST(no_kernel_saturates_at_the_extremes)
             check_against_scalar(&a, &b);
             int32_t exact = 254 * 127 * MAX_K * ((signs & 1) != (signs >> 1) ? -1 : 1);
             CHECK(want[0] == (float)exact && want[m * 32 - 1] == (float)exact);
+        }
+    }
+}
+
+TEST(no_pair_of_groups_saturates)
+{
+    static const int sizes[] = {0, 31, 32, 63, 64, 65, 95, 96, 126, 127, 128, 129, 130, 191, 254}; /* q + 127 */
+    for (int sign = -1; sign <= 1; sign += 2) {
+        struct gemm_matrix b = packed(16, MAX_K);
+        for (uint32_t i = 0; i < 16 * MAX_K; i++)
+            w[i] = (int8_t)(127 * sign);
+        for (uint32_t c = 0; c < 16; c++)
+            sum[c] = 127 * sign * MAX_K;
+        for (uint32_t round = 0; round < 200; round++) {
+            struct gemm_rows a = rows(1 + round % 9, MAX_K);
+            for (uint32_t r = 0; r < a.m; r++)
+                zero[r] = -127;
+            for (uint32_t i = 0; i < a.m * MAX_K; i++) /* mostly small, so that there are pairs */
+                q[i] = (int8_t)(sizes[next() % 64 ? next() % (6 + round % 9) : 14] - 127);
+            check_against_scalar(&a, &b);
         }
     }
 }

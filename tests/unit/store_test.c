@@ -861,7 +861,8 @@ TEST(models_that_are_replaced_are_pruned_in_steps)
     struct store_document x;
     struct store_model *models;
     uint32_t n;
-    bool more = true;
+    int64_t at = 0;
+    uint64_t count;
     start(&f);
     for (int i = 0; i < 5; i++) {
         char id[8];
@@ -872,12 +873,19 @@ TEST(models_that_are_replaced_are_pruned_in_steps)
         put_vector(&f, add_model(&f, 2), x.seq, 0, 2);
     }
     int64_t keep = add_model(&f, 2);
-    for (int steps = 0; more; steps++) {
-        CHECK(steps < 10);
+    sql(&f, "UPDATE sqlite_sequence SET seq=5000 WHERE name='versions'"); /* the sixth is in another slice */
+    put_committed(&f, "far", "text");
+    CHECK_OK(get(&f, "far", 0, &x));
+    CHECK_EQ(x.seq, 5001);
+    put_vector(&f, add_model(&f, 1), x.seq, 0, 1);
+    for (int steps = 0; steps == 0 || at; steps++) {
+        CHECK(steps < 2);
         CHECK_OK(store_begin(f.s, NULL));
-        CHECK_OK(store_models_prune(f.s, keep, 2, &more, NULL));
+        CHECK_OK(store_models_prune(f.s, keep, &at, NULL));
         CHECK_OK(store_commit(f.s, NULL));
     }
+    CHECK_OK(store_vector_count(f.r, keep, &count, NULL));
+    CHECK_EQ(count, 5);
     CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 5);
     CHECK_OK(store_models(f.r, &f.a, &models, &n, NULL));
     CHECK_EQ(n, 1);

@@ -96,7 +96,11 @@ rag_code retrieval_run(const struct query *q, const struct query_analysis *qa, c
     }
     if (!rc && v && v->v && limits.dense) {
         rc = dense_query_new(v->v, v->dims, a, &dq);
-        if (!rc && !late)
+        if (rc == RAG_EINVAL) { /* not a vector to compare with: words answer */
+            dq = NULL;
+            rc = RAG_OK;
+        }
+        if (!rc && !late && dq)
             rc = dense_search(out->list, v->slot, dq, &q->filter, limits.dense, deadline_ns, a, &near);
         if (rc == RAG_ETIMEOUT) {
             late = rc;
