@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fits the constants of src/stages/generation/calibrate.c on training questions only.
+"""Fits the constants of src/stages/fusion/calibrate.c on training questions only.
 
-  tools/calibrate.py --data $DATASETS --build build [--limit 2500]
+  tools/calibrate.py --data $DATASETS --build build [--limit 2500] [--model FILE.ragm --vectors DIR]
 
 Answerable: the training questions of cmrc2018, drcd, squad and scifact over their corpora, and over small
 collections of 60 paragraphs cut out of them. Not answerable: the same questions with every chunk of their
@@ -26,7 +26,7 @@ SETS = {  # corpus, judgments of the training questions
 FAR = {"cmrc2018": "drcd", "drcd": "cmrc2018", "squad": "scifact", "scifact": "squad"}
 PKGS = "icu-uc icu-i18n libxml-2.0 libarchive libcrypto libxxhash jansson sqlite3 libmicrohttpd libcurl yaml-0.1"
 TOP, SMALL_PARAGRAPHS, SMALL_COLLECTIONS, WRONGLY_REFUSED = 5, 60, 8, 0.05
-MOST_SPREADS = 1.0  # ten spreads
+MOST_SPREADS, LEAST_SPREADS = 4.0, -2.0
 UNKNOWN_SHARE = 0.5  # of an unknown term's mass: as in calibrate.c
 
 
@@ -117,19 +117,24 @@ def small_collections(data, name, tmp):
 
 
 # ---- features: the same as in calibrate.c ----
-def hit_features(row, hit):
+def tail_cosine(row, hits):
+    """Mean of the candidates' cosines from the sixth to the thirtieth."""
+    tail = sorted((h.cosine for h in hits), reverse=True)[5:30]
+    return sum(tail) / len(tail) if tail else row.mean
+
+
+def hit_features(row, hit, tail):
     asked = row.known_mass + UNKNOWN_SHARE * (row.idf_mass - row.known_mass)
     held = hit.coverage * row.idf_mass
     words = [held / asked, min(hit.bm25 / asked, 1.5)] if asked > 0 else [0.0, 0.0]
     x = [1.0] + words
     if row.spread > 0:  # the dense leg ran
-        x.append(max(-1.0, min((hit.cosine - row.mean) / row.spread / 10, MOST_SPREADS)))
-        x.append(hit.cosine)
+        x.append(max(LEAST_SPREADS, min((hit.cosine - tail) / row.spread, MOST_SPREADS)) / MOST_SPREADS)
     return x + [math.log(1 + held)]
 
 
 def question_features(row, hits):
-    return hit_features(row, hits[0])
+    return hit_features(row, hits[0], tail_cosine(row, hits))
 
 
 def sigmoid(z):
@@ -191,7 +196,7 @@ def questions(rows, rel):
 
 def hits_with_labels(rows, rel):
     """The score leaves the mass out: what a chunk holds of a one-word question is all there is to hold."""
-    return [(hit_features(r, h)[:-1], 1 if h.paragraph in rel[r.id] else 0) for r in rows for h in r.hits[:10]]
+    return [(hit_features(r, h, tail_cosine(r, r.hits))[:-1], 1 if h.paragraph in rel[r.id] else 0) for r in rows for h in r.hits[:10]]
 
 
 def auc(pos, neg):

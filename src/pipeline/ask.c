@@ -128,9 +128,12 @@ static void explain_retrieval(const struct ask *k, struct buf *out)
 static void explain_fusion(const struct ask *k, struct buf *out)
 {
     const struct hits *h = &k->hits;
-    buf_addf(out, "\"legs\":\"%s\",\"best_bm25\":%.3f,\"best_cosine\":%.3f,\"confidence\":%.3f",
+    buf_addf(out, "\"legs\":\"%s\",\"best_bm25\":%.3f,\"best_cosine\":%.3f,\"tail_cosine\":%.3f,\"background\":[%.3f,%.3f],"
+             "\"confidence\":%.3f",
              h->dense ? "lexical,dense" : "lexical", h->n ? (double)h->items[0].bm25 : 0.0,
-             h->n ? (double)h->items[0].cosine : 0.0, (double)k->confidence);
+             h->n ? (double)h->items[0].cosine : 0.0, (double)h->tail_cosine, (double)h->background_mean,
+             (double)h->background_spread,
+             (double)k->confidence);
 }
 
 static void explain_generation(const struct ask *k, struct buf *out)

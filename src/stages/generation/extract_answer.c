@@ -5,10 +5,6 @@
 
 #include "text/utf8.h"
 
-/* Below it the answer is "not found": 5 % of the answerable training questions whose chunk is among the first five
- * are refused at it. tools/calibrate.py; docs/quality.md. */
-static const float CONFIDENCE_FLOOR = 0.217F;
-
 static bool reads_chinese(struct str s)
 {
     for (size_t i = 0; i < s.len;)
@@ -36,7 +32,7 @@ rag_code extract_answer(const struct analyzer *an, const struct query *q, const 
                         struct answer *out)
 {
     *out = (struct answer){.confidence = confidence, .source = SOURCE_EXTRACT};
-    if (h->n == 0 || !(confidence >= CONFIDENCE_FLOOR))
+    if (h->n == 0 || !(confidence >= h->floor))
         return say_not_found(q, a, out);
     enum complexity c = qa->complexity < COMPLEXITY_UNKNOWN ? qa->complexity : COMPLEXITY_MEDIUM;
     struct extract x = {.an = an, .q = q, .qa = qa, .h = h, .arena = a};
