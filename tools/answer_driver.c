@@ -40,7 +40,7 @@ static void print_features(const struct eval_query *eq, enum query_kind kind, co
 {
     printf("%.*s\t%u\t%u\t%.4f\t%.4f\t%llu\t%s\t%.5f\t%.5f", (int)eq->id.len, eq->id.ptr, h->n_terms, h->n_known_terms,
            (double)h->idf_mass, (double)h->known_mass, (unsigned long long)h->list->n_chunks, query_kind_name(kind),
-           (double)h->background_mean, (double)h->background_spread);
+           (double)h->background_median, (double)h->background_spread);
     for (uint32_t i = 0; i < h->n && i < 100; i++) {
         struct str id = hit_id(h, i);
         printf("\t%.4f\t%.4f\t%.5f\t%.4f\t%.*s", (double)h->items[i].bm25, (double)h->items[i].coverage,

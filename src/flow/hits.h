@@ -22,8 +22,8 @@ struct hits {
     struct hit *items;               /* in the ask's arena */
     uint32_t n;
     bool dense;                 /* the dense leg ran */
-    float background_mean, background_spread; /* cosines of chunks taken at random: what no relation looks like */
-    float tail_cosine;          /* mean cosine of the candidates behind the first five */
+    float background_median, background_spread; /* cosines of chunks taken at random: what no relation looks like */
+    float tail_cosine;          /* mean cosine of the candidates behind the first ten */
     float floor;                /* confidence below it: the documents do not answer (calibrate_hits) */
     uint32_t n_lexical, n_dense; /* candidates of each leg */
     const struct bm25_term *terms; /* the question's distinct terms, n_terms */

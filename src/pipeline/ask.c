@@ -131,7 +131,7 @@ static void explain_fusion(const struct ask *k, struct buf *out)
     buf_addf(out, "\"legs\":\"%s\",\"best_bm25\":%.3f,\"best_cosine\":%.3f,\"tail_cosine\":%.3f,\"background\":[%.3f,%.3f],"
              "\"confidence\":%.3f",
              h->dense ? "lexical,dense" : "lexical", h->n ? (double)h->items[0].bm25 : 0.0,
-             h->n ? (double)h->items[0].cosine : 0.0, (double)h->tail_cosine, (double)h->background_mean,
+             h->n ? (double)h->items[0].cosine : 0.0, (double)h->tail_cosine, (double)h->background_median,
              (double)h->background_spread,
              (double)k->confidence);
 }

@@ -6,7 +6,7 @@
 #include "base/bitmap.h"
 #include "index/dense.h"
 
-enum { BACKGROUND = 128 };
+enum { BACKGROUND = 256 };
 
 static int by_place(const void *a, const void *b)
 {
@@ -45,36 +45,38 @@ static rag_code unite(const struct bm25_result *lexical, const struct dense_resu
     return RAG_OK;
 }
 
-/* Mean and standard deviation of the question's cosines to chunks spread evenly over the list. How near the best one
- * is means little by itself: models and collections differ in what unrelated texts have in common. */
+static int rising(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* What the question's cosines to chunks spread evenly over the list look like: their median, and their spread (a standard
+ * deviation, if they are normal) taken between the upper quarter and the upper tenth. Upper, because a collection in two
+ * languages has two heaps of cosines, and the farther one says nothing. */
 static void sample_background(const struct dense_query *dq, uint32_t slot, struct hits *out)
 {
-    double sum = 0, squares = 0;
+    static const float NORMAL_75_TO_90 = 0.607F;
+    float c[BACKGROUND + 1];
     uint32_t n = 0;
     const struct segment_list *l = out->list;
-    uint64_t rows = 0;
+    uint64_t rows = 0, before = 0;
     for (uint32_t e = 0; e < l->n; e++)
         rows += segment_n_chunks(l->e[e].segment);
     double step = rows > BACKGROUND ? (double)rows / BACKGROUND : 1, next = step / 2;
-    uint64_t before = 0;
     for (uint32_t e = 0; e < l->n; e++) {
         uint64_t end = before + segment_n_chunks(l->e[e].segment);
-        for (; next < (double)end; next += step) {
+        for (; next < (double)end && n < BACKGROUND; next += step) {
             struct chunk_ref ref = {e, (uint32_t)((uint64_t)next - before)};
-            float c;
-            if (!bitmap_get(l->e[e].live, ref.chunk) || !dense_score(l, slot, dq, ref, &c))
-                continue;
-            sum += (double)c;
-            squares += (double)c * (double)c;
-            n++;
+            n += bitmap_get(l->e[e].live, ref.chunk) && dense_score(l, slot, dq, ref, &c[n]);
         }
         before = end;
     }
-    if (n < 2)
+    if (n == 0)
         return;
-    double mean = sum / n, variance = squares / n - mean * mean;
-    out->background_mean = (float)mean;
-    out->background_spread = (float)sqrt(variance > 1e-8 ? variance : 1e-8);
+    qsort(c, n, sizeof *c, rising);
+    out->background_median = c[n / 2];
+    out->background_spread = fmaxf((c[n * 9 / 10] - c[n * 3 / 4]) / NORMAL_75_TO_90, 1e-3F);
 }
 
 rag_code retrieval_run(const struct query *q, const struct query_analysis *qa, const struct qvec *v,
