@@ -51,7 +51,8 @@ def put_vectors(ragd, data, base, n):
     db.execute("PRAGMA foreign_keys=ON")
     with gzip.open(os.path.join(base, "corpus.jsonl.gz"), "rt") as f:
         number = {json.loads(line)["_id"]: i for i, line in enumerate(f) if i < n}
-    model = db.execute("SELECT id FROM models WHERE digest=?", (bytes.fromhex(info["digest"]),)).fetchone()[0]
+    model = db.execute("INSERT INTO models(digest, name, dims) VALUES(?, ?, ?) RETURNING id",
+                       (bytes.fromhex(info["digest"]), MODEL, dims)).fetchone()[0]
     pack = struct.Struct(f"<{dims}e").pack
     for doc, seq, ordinal in db.execute("SELECT d.id, c.seq, c.ordinal FROM documents d JOIN chunks c ON c.seq=d.seq").fetchall():
         i = number[doc]

@@ -198,6 +198,44 @@ def test_embeddings_in_openai_shape(serve, env):
     assert math.isclose(w[0] / w[1], v[0] / v[1], rel_tol=1e-3)
 
 
+def test_documents_that_die_while_they_are_embedded(serve, env):
+    server = serve(env=env).ready()
+    for turn in range(8):
+        post_documents(server, 0, 120)
+        for i in range(turn % 3, 120, 3):
+            server.request("DELETE", f"/v1/collections/default/documents/d{i}")
+    left = server.request("GET", "/v1/stats")[1]["index"]["chunks"]
+    wait_for_vectors(server, left)
+    assert server.stop() == 0
+    again = serve(env=env).ready()
+    assert wait_for_vectors(again, left)["embedded"] == 0
+
+
+def test_a_stop_does_not_wait_for_embeddings(serve, env):
+    server = serve(env=env).ready()
+    body = {"input": ["a b " * 4000] * 60}  # about a megabyte
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(server.request("POST", "/v1/embeddings", body, timeout=60)[0]))
+               for _ in range(6)]
+    for t in threads:
+        t.start()
+    end = time.monotonic() + 20
+    while server.request("GET", "/v1/stats")[1]["queries"]["concurrent"] == 0:
+        assert time.monotonic() < end
+        time.sleep(.02)
+    assert server.request("POST", "/v1/search", {"query": "a"})[0] == 200  # not behind them
+    assert server.stop() == 0
+    for t in threads:
+        t.join()
+    assert set(answers) <= {200, 503}
+
+
+def test_embeddings_are_bounded_together(serve, env):
+    server = serve(env=env).ready()
+    status, e = server.request("POST", "/v1/embeddings", {"input": ["a" * 60000] * 18})
+    assert status == 413 and e["error"]["param"] == "input"
+
+
 @pytest.mark.parametrize("body, status, param", [
     ({}, 400, "input"), ({"input": []}, 400, "input"), ({"input": ""}, 400, "input"), ({"input": [1, 2]}, 400, "input"),
     ({"input": [[1, 2]]}, 400, "input"), ({"input": 5}, 400, "input"), ({"input": ["a"] * 2049}, 400, "input"),
