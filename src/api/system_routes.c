@@ -43,6 +43,20 @@ static void reply_health(struct request *rq, bool ok, const char *status)
     json_add_key(out, "damaged_segments");
     json_add_u64(out, s.damaged_segments);
     json_add_close(out, '}');
+    json_add_key(out, "encoder");
+    json_add_open(out, '{');
+    json_add_key(out, "status");
+    if (api->opt.pipeline->encoders[0]) {
+        json_add_string(out, s.vectors_missing ? STR_LIT("embedding") : STR_LIT("ok"));
+        json_add_key(out, "model");
+        json_add_string(out, str_of(model_info(encoder_pool_model(api->opt.pipeline->encoders[0]))->name));
+        json_add_key(out, "vectors_missing");
+        json_add_u64(out, s.vectors_missing);
+    } else { /* search goes by words: no reason to be taken out of service */
+        const char *why = api->opt.pipeline->why_no_encoder;
+        json_add_string(out, str_of(why ? why : "off"));
+    }
+    json_add_close(out, '}');
     json_add_key(out, "writer");
     json_add_open(out, '{');
     json_add_key(out, "status");

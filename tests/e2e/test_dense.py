@@ -61,6 +61,8 @@ def test_vectors_follow_their_documents_and_survive_a_restart(serve, env):
     e = wait_for_vectors(server, 40)
     assert e["embedded"] == 40 and e["tokens"] > 40 and e["failures"] == 0
     assert b"ragd_vectors_missing 0" in server.request("GET", "/metrics")[1]
+    health = server.request("GET", "/health")[1]["dependencies"]["encoder"]
+    assert health == {"status": "ok", "model": "one", "vectors_missing": 0}
     status, a = server.request("POST", "/v1/query", {"query": "年费 7", "explain": True})
     assert status == 200
     assert a["explain"]["embedding"]["dimensions"] == HIDDEN
@@ -126,6 +128,7 @@ def test_without_a_model_words_answer(serve, env, setting, skipped):
     assert status == 200 and a["explain"]["embedding"]["skipped"] == skipped
     assert a["contexts"] and all(c["scores"]["dense"] is None for c in a["contexts"])
     assert ("search goes by words only" in server.log_text()) == (skipped == "no model")
+    assert server.request("GET", "/health/ready")[1]["dependencies"]["encoder"] == {"status": skipped}
     status, e = server.request("POST", "/v1/embeddings", {"input": "a"})
     assert status == 503 and e["error"]["code"] == "no_model"
     assert server.request("GET", "/v1/info")[1]["models"] == []

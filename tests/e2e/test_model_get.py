@@ -168,7 +168,9 @@ def test_interrupted(tmp_path):
     with index("stalled") as server:
         p = subprocess.Popen([str(ROOT / "tools" / "model.sh")], env={**environment(models, server.server_port),
                              "RAGD_DOWNLOAD_TIMEOUT_S": "30"}, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             stdin=subprocess.DEVNULL, start_new_session=True)
+                             stdin=subprocess.DEVNULL, start_new_session=True,
+                             # a job in the background has it ignored, and a shell cannot trap that
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         assert server.wheel_asked.wait(30)
         os.killpg(p.pid, signal.SIGINT)
         _, err = p.communicate(timeout=20)
