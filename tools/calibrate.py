@@ -43,31 +43,22 @@ def build_driver(build):
     return out
 
 
-def paragraph(chunk_id):
-    return chunk_id.split("#")[0]
-
-
 Row = collections.namedtuple("Row", "id idf_mass known_mass kind mean spread hits")
 Hit = collections.namedtuple("Hit", "bm25 coverage cosine fused chunk paragraph")
 
 
-def read_chunk_qrels(path):
+def paragraph(chunk_id):
+    return chunk_id.split("#")[0]
+
+
+def read_qrels(path, unit=paragraph):
+    """Relevant paragraphs by question; with unit=str, chunks."""
     rel = collections.defaultdict(set)
     with open(path) as f:
         next(f)
         for line in f:
             q, d = line.split("\t")[:2]
-            rel[q].add(d)
-    return rel
-
-
-def read_qrels(path):
-    rel = collections.defaultdict(set)
-    with open(path) as f:
-        next(f)
-        for line in f:
-            q, d = line.split("\t")[:2]
-            rel[q].add(paragraph(d))
+            rel[q].add(unit(d))
     return rel
 
 

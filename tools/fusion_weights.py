@@ -93,12 +93,13 @@ def main():
             scores = collections.defaultdict(lambda: collections.defaultdict(list))
             for size, c, q, r, limit in parts:
                 rows = calibrate.run_features(driver, c, q, r, limit, args.model, args.vectors)
-                relevant = calibrate.read_chunk_qrels(r)
+                relevant = calibrate.read_qrels(r, str)
                 for row in rows:
                     rel = relevant[row.id]
+                    chunks = any("#" in r for r in rel)  # else paragraphs are judged, each by its best chunk
                     for way, order in ways.items():
-                        ids = [row.hits[i].chunk for i in order(row.hits, row)] if row.hits else []
-                        v = ndcg(ids, rel, len(rel))
+                        ids = [row.hits[i].chunk if chunks else row.hits[i].paragraph for i in order(row.hits, row)] if row.hits else []
+                        v = ndcg(list(dict.fromkeys(ids)), rel, len(rel))
                         scores[way][size].append(v)
                         by_kind[way][row.kind].append(v)
             for way in ways:

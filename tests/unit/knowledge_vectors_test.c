@@ -236,7 +236,6 @@ TEST(lost_companions_come_back_from_the_store)
     CHECK_EQ(missing(k), 40);
     struct store_reader *r;
     CHECK_OK(knowledge_reader(k, &r, NULL));
-    uint32_t seen = 0;
     struct arena a = {0};
     static struct missing_vectors m;
     CHECK_OK(knowledge_vectors_claim(k, 1 << 20, &a, &m));
@@ -250,7 +249,6 @@ TEST(lost_companions_come_back_from_the_store)
     knowledge_vectors_release(k, &m);
     knowledge_reader_give(k, r);
     arena_clear(&a);
-    (void)seen;
     knowledge_close(k);
     drop_dir();
 }

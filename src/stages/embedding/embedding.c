@@ -1,5 +1,10 @@
 #include "stages/embedding/embedding.h"
 
+#include "text/utf8.h"
+
+/* About one window of tokens: what comes after it would cost as much again and hardly turn the vector. */
+enum { QUESTION_BYTES = 1536 };
+
 rag_code embedding_run(struct encoder_pool *encoders, const struct query *const *queries,
                        struct arena *const *arenas, uint32_t n, struct qvec *const *out)
 {
@@ -9,7 +14,7 @@ rag_code embedding_run(struct encoder_pool *encoders, const struct query *const 
     if (!texts || !all)
         return RAG_ENOMEM;
     for (uint32_t i = 0; i < n; i++)
-        texts[i] = queries[i]->text;
+        texts[i] = str_make(queries[i]->text.ptr, utf8_floor(queries[i]->text, QUESTION_BYTES));
     rag_code rc = encoder_pool_run(encoders, ENCODE_QUERY, texts, n, NULL, all, NULL);
     for (uint32_t i = 0; i < n && !rc; i++) {
         float *v = arena_array(arenas[i], dims, sizeof *v);

@@ -7,7 +7,7 @@
 #include "flow/qvec.h"
 #include "model/encoder_pool.h"
 
-/* Vectors of n questions, each in its own arena. RAG_ENOMEM. Thread-safe. */
+/* Vectors of n questions (of a long one: of its first window), each in its own arena. RAG_ENOMEM. Thread-safe. */
 RAG_MUST_CHECK rag_code embedding_run(struct encoder_pool *encoders, const struct query *const *queries,
                                       struct arena *const *arenas, uint32_t n, struct qvec *const *out);
 
