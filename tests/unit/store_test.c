@@ -865,7 +865,7 @@ TEST(models_that_are_replaced_are_pruned_in_steps)
     uint64_t count;
     start(&f);
     for (int i = 0; i < 5; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "d%d", i);
         put_committed(&f, id, "text");
         CHECK_OK(get(&f, id, 0, &x));
