@@ -253,7 +253,7 @@ TEST(norm_is_right_for_every_tail)
     const struct vec_kernel *v;
     for (unsigned k = 0; (v = vec_kernel_at(k)); k++)
         for (size_t n = 1; n <= 130; n++) {
-            float x[130], y[130], gamma[130], beta[130], r[130];
+            float x[130] = {0}, y[130], gamma[130], beta[130], r[130];
             double mean = 0, var = 0;
             for (size_t i = 0; i < n; i++) {
                 x[i] = uniform() + 2;
