@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the extract quotes against where the answer stands, over whole paragraphs.
 
-  tools/answer_quality.py --data $DATASETS --build build [--split train|dev] [--limit 1500]
+  tools/answer_quality.py --data $DATASETS --build build [--split train|dev] [--limit 1500] [--model FILE.ragm --vectors DIR]
 
 cmrc2018 and drcd say which sentence or two (about 100 characters) of the paragraph hold the answer; squad says it for
 its dev questions only. Quoted: some sentence of the extract lies in them. F1: characters (words in English) of the
@@ -55,7 +55,7 @@ def run(driver, directory, corpus, queries, qrels, limit):
     with tempfile.TemporaryDirectory() as d:
         for name, path in (("corpus.jsonl", corpus), ("queries.jsonl", queries), ("qrels.tsv", qrels)):
             os.symlink(os.path.abspath(os.path.join(directory, path)), os.path.join(d, name))
-        out = subprocess.run([driver, "answers", d, "corpus.jsonl", "queries.jsonl", "qrels.tsv", str(limit)],
+        out = subprocess.run(driver[:1] + ["answers", d, "corpus.jsonl", "queries.jsonl", "qrels.tsv", str(limit)] + driver[1:],
                              check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return [json.loads(line) for line in out.stdout.splitlines()], out.stderr.strip()
 
@@ -124,8 +124,10 @@ def main():
     ap.add_argument("--build", default="build")
     ap.add_argument("--split", default="train", choices=["train", "dev"])
     ap.add_argument("--limit", type=int, default=1500)
+    ap.add_argument("--model", help="packed model: both legs")
+    ap.add_argument("--vectors", help="folder that keeps passage vectors")
     args = ap.parse_args()
-    driver = build_driver(args.build)
+    driver = [build_driver(args.build)] + ([args.model, args.vectors] if args.model else [])
     for name in ("cmrc2018", "drcd") + (("squad",) if args.split == "dev" else ()):
         against_chunks(driver, args.data, name, args.split, args.limit)
     if args.split == "dev":
