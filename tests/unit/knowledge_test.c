@@ -1,7 +1,8 @@
 /* The data folder at work: documents in, lists published, restart, damage, merges, deletes. */
 #include "test.h"
 
-#include <ftw.h>
+#include "temp_dir.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -16,25 +17,12 @@
 #include "pipeline/knowledge.h"
 
 static struct analyzer *an;
-static char dir[64];
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
 
 static void fresh_dir(void)
 {
     if (!an)
         CHECK_OK(analyzer_new(NULL, 0, &an, NULL));
-    strcpy(dir, "/tmp/ragd-knowledge-XXXXXX");
-    CHECK(mkdtemp(dir) != NULL);
-}
-
-static void drop_dir(void)
-{
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_dir_make();
 }
 
 static struct knowledge *open_it(uint32_t flush_chunks)
@@ -133,7 +121,7 @@ TEST(a_document_is_visible_when_acknowledged_and_replaced_by_its_next_version)
     CHECK_EQ(delete_id(k, "a"), RAG_ENOTFOUND);
     CHECK_EQ(count(k, "积分"), 0);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(a_restart_finds_every_document_also_without_segment_files)
@@ -164,7 +152,7 @@ TEST(a_restart_finds_every_document_also_without_segment_files)
             dir);
         CHECK_EQ(system(cmd), 0);
     }
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(delete_by_filter_takes_what_matches)
@@ -178,7 +166,7 @@ TEST(delete_by_filter_takes_what_matches)
     CHECK_EQ(j.n_affected, 20);
     CHECK_EQ(count(k, "common"), 10);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(collections_come_and_go)
@@ -197,7 +185,7 @@ TEST(collections_come_and_go)
     CHECK_OK(knowledge_apply(k, &j));
     CHECK_EQ(knowledge_pin(k, STR_LIT("sales"), &l), RAG_ENOTFOUND);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 static atomic_bool stop;
@@ -229,7 +217,7 @@ TEST(searches_beside_the_writer_never_lose_a_document)
     CHECK_EQ(st.documents, 300);
     CHECK(st.segments < 40); /* merged, not one for each document */
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 /* ---- what the world does to a data folder ---------------------------------------------------------------- */
@@ -286,7 +274,7 @@ TEST(one_bad_document_of_a_job_fails_alone)
     }
     CHECK_EQ(put(k, "b", "common two").put, STORE_ADDED);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(one_id_more_than_once_in_a_job_is_one_document)
@@ -314,7 +302,7 @@ TEST(one_id_more_than_once_in_a_job_is_one_document)
     CHECK_EQ(r[1].code, RAG_ENOTFOUND);
     CHECK_EQ(documents(k), 0);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(damaged_rows_cost_their_own_documents_and_no_others)
@@ -335,7 +323,7 @@ TEST(damaged_rows_cost_their_own_documents_and_no_others)
         CHECK_OK(delete_id(k, "more"));
         knowledge_close(k);
     }
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(a_newer_manifest_is_refused_and_its_segments_stay)
@@ -350,7 +338,7 @@ TEST(a_newer_manifest_is_refused_and_its_segments_stay)
     CHECK_EQ(knowledge_open(&opt, &k, &err), RAG_EVERSION);
     CHECK(err.msg[0]);
     shell("ls %s/segments/*.seg >/dev/null", dir);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(a_restored_database_does_not_meet_the_segments_of_its_lost_future)
@@ -381,9 +369,9 @@ TEST(a_restored_database_does_not_meet_the_segments_of_its_lost_future)
     char w[8];
     CHECK_EQ(count(k, word_of(12, w)), 0);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
     strcpy(dir, first);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(closing_while_rebuilding_loses_nothing)
@@ -407,7 +395,7 @@ TEST(closing_while_rebuilding_loses_nothing)
     CHECK_EQ(count(k, "common"), 299);
     CHECK_EQ(count(k, "changed"), 1);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 /* The transaction outgrows SQLite's cache, so the disk is full in the middle of it and not at its commit: SQLite
@@ -451,7 +439,7 @@ TEST(a_full_disk_in_the_middle_of_a_job_leaves_none_of_it)
     knowledge_close(k);
     for (int i = 0; i < BIG + SMALL; i++)
         text_doc_clear(&d[i].doc);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(a_listing_explains_itself_in_json)
@@ -471,7 +459,7 @@ TEST(a_listing_explains_itself_in_json)
     ask_end(&p, &q);
     arena_clear(&a);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 /* ---- everything at once ---------------------------------------------------------------------------------- */
@@ -567,7 +555,7 @@ TEST(writers_deletes_merges_and_collections_beside_one_another_end_in_what_was_a
         k = open_it(8);
     }
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(each_failed_allocation_leaves_what_was_acknowledged)
@@ -596,7 +584,7 @@ TEST(each_failed_allocation_leaves_what_was_acknowledged)
     CHECK_EQ(count(k, "acknowledged"), alive);
     CHECK_EQ(documents(k), alive + 2);
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
 
 TEST(collections_survive_each_failed_allocation)
@@ -623,5 +611,5 @@ TEST(collections_survive_each_failed_allocation)
         }
     }
     knowledge_close(k);
-    drop_dir();
+    temp_dir_drop();
 }
