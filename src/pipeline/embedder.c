@@ -14,7 +14,7 @@
 #include "sys/clock.h"
 #include "sys/cpu.h"
 
-enum { MAX_THREADS = 64, BATCH_BYTES = 24 << 10, IDLE_MS = 1000, FAILED_MS = 5000, RATE_WINDOW_S = 10 };
+enum { MAX_THREADS = 64, BATCH_BYTES = 24 << 10, IDLE_MS = 1000, FAILED_MS = 5000, FULL_MS = 100, RATE_WINDOW_S = 10 };
 
 struct embedder {
     struct embedder_options opt;
@@ -154,9 +154,9 @@ static rag_code apply(struct worker *w, struct rag_err *err)
                     .collection = str_of(w->missing.collection),
                     .rows = w->rows,
                     .n = w->missing.n};
-    rag_code rc;
+    rag_code rc; /* the writer's queue may be full: it empties with the next publications */
     while ((rc = knowledge_apply(w->e->opt.knowledge, &j)) == RAG_EBUSY && !atomic_load(&w->e->stop))
-        usleep(50000); /* the writer's queue is full: nothing tells when it is not */
+        knowledge_vectors_wait(w->e->opt.knowledge, knowledge_vectors_seen(w->e->opt.knowledge), FULL_MS);
     *err = j.err;
     return rc;
 }
