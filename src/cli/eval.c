@@ -38,13 +38,12 @@ static void add_row(struct row *rows, uint32_t *n, const struct eval_setting *s,
 /* The first row is the pipeline as configured; each other one changes one thing. */
 static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, bool with_model, struct row *rows)
 {
-    struct eval_setting base = {.profile = cfg->profile,
+    struct eval_setting base = {.profile = open_profile(cfg),
                                 .lexical = strcmp(a->legs, "dense") != 0,
                                 .dense = with_model && strcmp(a->legs, "bm25") != 0,
                                 .depth = DEPTH},
                         s;
     uint32_t n = 0;
-    base.profile.fusion_method = strcmp(cfg->fusion_method, "rrf") == 0 ? FUSION_RRF : FUSION_CONVEX;
     add_row(rows, &n, &base, a->legs);
     if (!a->ablation)
         return n;

@@ -184,13 +184,19 @@ rag_code open_knowledge(const struct config *c, const struct analyzer *an, const
     return knowledge_open(&opt, out, err);
 }
 
+struct profile open_profile(const struct config *c)
+{
+    struct profile p = c->profile;
+    p.fusion_method = strcmp(c->fusion_method, "rrf") == 0 ? FUSION_RRF : FUSION_CONVEX;
+    return p;
+}
+
 struct pipeline open_pipeline(const struct config *c, const struct analyzer *an, const struct open_models *models,
                               struct knowledge *k)
 {
-    struct pipeline p = {.knowledge = k, .analyzer = an, .profile = c->profile};
+    struct pipeline p = {.knowledge = k, .analyzer = an, .profile = open_profile(c)};
     memcpy(p.encoders, models->encoders, sizeof p.encoders);
     p.why_no_encoder = models->model[0] ? NULL : strcmp(models->why_not, "off") == 0 ? "off" : "no model";
-    p.profile.fusion_method = strcmp(c->fusion_method, "rrf") == 0 ? FUSION_RRF : FUSION_CONVEX;
     return p;
 }
 

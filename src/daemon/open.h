@@ -30,6 +30,8 @@ void open_models_close(struct open_models *m); /* a zeroed one is fine */
 RAG_MUST_CHECK rag_code open_knowledge(const struct config *c, const struct analyzer *an,
                                        const struct open_models *models, bool wait_ready, struct knowledge **out,
                                        struct rag_err *err);
+/* The numbers that questions run under. */
+struct profile open_profile(const struct config *c);
 /* What questions need; it refers to its arguments. */
 struct pipeline open_pipeline(const struct config *c, const struct analyzer *an, const struct open_models *models,
                               struct knowledge *k);

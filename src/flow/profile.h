@@ -11,7 +11,7 @@ struct profile {
     uint32_t query_timeout_ms[3];
     uint32_t rerank_candidates[3]; /* chunks that the extract (later: the reranker) looks at */
     uint32_t retrieve_lexical, retrieve_dense; /* candidates of each leg */
-    int fusion_method;             /* enum fusion_method */
+    enum fusion_method fusion_method;
     float dense_weight[3];         /* of the convex fusion, 0..1: [question, keywords, utterance] */
     float rrf_k, rrf_weights[2];   /* [lexical, dense] */
     float bm25_k1, bm25_b;

@@ -155,7 +155,7 @@ def test_a_folder_with_vectors_opens_without_the_model(serve, env):
     words = serve(env={**env, "RAGD_MODELS": "/nonexistent"}).ready()
     assert words.request("POST", "/v1/query", {"query": "年费"})[0] == 200
     words.stop()
-    assert wait_for_vectors(serve(env=env).ready(), 20)["embedded"] == 0  # from the database
+    assert wait_for_vectors(serve(env=env).ready(), 20)["embedded"] == 0
 
 
 def test_many_questions_at_once(serve, env):
