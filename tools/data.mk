@@ -7,10 +7,12 @@ LEXSRCS   := tools/mklexicon.c src/text/lexicon_build.c src/base/mem.c src/base/
 
 $(BUILD)/gen/mklexicon: $(LEXSRCS) src/text/lexicon.h
 	@mkdir -p $(@D)
-	$(HOSTCC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -iquote src -o $@ $(LEXSRCS) -licuuc -licui18n -lm -pthread
+	@echo "  CC   $<"
+	$(Q)$(HOSTCC) -std=c11 -D_GNU_SOURCE -O2 $(WARN) -iquote src -o $@ $(LEXSRCS) -licuuc -licui18n -lm -pthread
 
 $(BUILD)/gen/lexicon.bin: $(BUILD)/gen/mklexicon $(DICT) $(WORDS_ZH)
-	$< $@.tmp $(DICT) $(WORDS_ZH) && mv $@.tmp $@
+	@echo "  GEN  $@"
+	$(Q)$< $@.tmp $(DICT) $(WORDS_ZH) && mv $@.tmp $@
 
 # .incbin looks in the -I folders, $(BUILD)/gen among them; -MMD does not see it, so it is named here.
 $(BUILD)/src/text/lexicon.o: $(BUILD)/gen/lexicon.bin
