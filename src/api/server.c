@@ -2,7 +2,7 @@
  *
  * A request: on_request is called with the head (request_begin finds route and key), then with pieces of the body, then
  * without a piece: the route runs. A route that waits suspends the connection; after the resume on_request is called
- * again, and `finish` replies. on_completed gives the request back.
+ * again, and `finish` replies, unless whoever had it has written the reply already. on_completed gives the request back.
  *
  * Connections: one beyond max_connections gets 503; one beyond hard_connections is closed unanswered. The
  * library's own limit is out of reach, because at it connections would hang in the backlog.

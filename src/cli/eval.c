@@ -236,7 +236,7 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
 }
 
 static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d,
-                         const struct segment_list *list, const struct analyzer *an, struct encoder_pool *encoders,
+                         const struct segment_list *list, const struct analyzer *an, const struct eval_questions *v,
                          const struct eval_args *a, struct rag_err *err)
 {
     struct run_writer w = {.data = d};
@@ -244,7 +244,7 @@ static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d
         return rag_err_set(err, rag_code_from_errno(errno), "%s: %s", a->run_file, strerror(errno));
     rag_code rc = RAG_OK;
     for (uint32_t i = 0; i < n && !rc; i++)
-        rc = eval_run(d, list, an, encoders, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result,
+        rc = eval_run(d, list, an, v, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result,
                       err);
     if (w.f && (ferror(w.f) | fclose(w.f)) && !rc)
         rc = rag_err_set(err, RAG_EIO, "%s: cannot write", a->run_file);
@@ -287,8 +287,13 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
         embed.model = model_info(models.model[0])->name;
         cli_progress_end(&p);
     }
+    struct arena arena = {0};
+    struct eval_questions questions = {0};
+    if (!rc && models.model[0])
+        rc = eval_embed_questions(&data, models.encoders[0], &arena, &questions);
     if (!rc)
-        rc = run_rows(rows, n, &data, list, an, models.encoders[0], a, &err);
+        rc = run_rows(rows, n, &data, list, an, &questions, a, &err);
+    arena_clear(&arena);
     int status = EXIT_OK;
     if (rc)
         status = cli_fail(EXIT_FAIL, "eval: %s", err.msg[0] ? err.msg : rag_code_name(rc));

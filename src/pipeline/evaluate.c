@@ -162,7 +162,7 @@ static void measure(const struct eval_query *q, const struct eval_ranked *ranked
 struct runner {
     const struct segment_list *list;
     const struct analyzer *an;
-    struct encoder_pool *encoders;
+    const struct eval_questions *v;
     const struct eval_setting *s;
     struct query_analysis qa;
     struct arena arena; /* of one query */
@@ -182,11 +182,12 @@ static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t n
         r->qa.terms.items[i].weight = 1;
     uint64_t docs = r->list->n_docs ? r->list->n_docs : 1;
     uint32_t limit = r->s->depth * (r->list->n_chunks > docs ? CHUNKS_A_DOC : 1);
-    struct qvec qvec = {0}, *to[] = {&qvec};
-    start = clock_mono_ns();
-    if (!rc && r->s->dense)
-        rc = embedding_run(r->encoders, (const struct query *[]){&query}, (struct arena *[]){&r->arena}, 1, to);
-    ns[EVAL_EMBEDDING] = clock_mono_ns() - start;
+    struct qvec qvec = {0};
+    ns[EVAL_EMBEDDING] = 0;
+    if (r->s->dense) {
+        qvec = (struct qvec){.v = r->v->vectors + (size_t)number * r->v->dims, .dims = r->v->dims};
+        ns[EVAL_EMBEDDING] = (int64_t)(r->v->ms[number] * 1e6);
+    }
     struct retrieval_limits limits = {r->s->lexical ? limit : 0, r->s->dense ? limit : 0};
     start = clock_mono_ns();
     if (!rc)
@@ -206,13 +207,38 @@ static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t n
     return rc;
 }
 
+rag_code eval_embed_questions(const struct eval_data *d, struct encoder_pool *encoders, struct arena *a,
+                              struct eval_questions *out)
+{
+    const struct eval_query *q = (const struct eval_query *)(const void *)d->queries.ptr;
+    size_t n = d->queries.len / sizeof *q;
+    uint32_t dims = model_info(encoder_pool_model(encoders))->dims;
+    float *vectors = arena_array(a, n * dims + 1, sizeof *vectors);
+    double *ms = arena_array(a, n + 1, sizeof *ms);
+    rag_code rc = vectors && ms ? RAG_OK : RAG_ENOMEM;
+    struct arena scratch = {0};
+    for (size_t i = 0; i < n && !rc; i++) {
+        struct query query = {.text = q[i].text};
+        struct qvec qvec = {0}, *to[] = {&qvec};
+        arena_reset(&scratch);
+        int64_t start = clock_mono_ns();
+        rc = embedding_run(encoders, (const struct query *[]){&query}, (struct arena *[]){&scratch}, 1, to);
+        ms[i] = (double)(clock_mono_ns() - start) / 1e6;
+        if (!rc)
+            memcpy(vectors + i * dims, qvec.v, dims * sizeof *vectors);
+    }
+    arena_clear(&scratch);
+    *out = (struct eval_questions){vectors, ms, dims};
+    return rc;
+}
+
 rag_code eval_run(const struct eval_data *d, const struct segment_list *list, const struct analyzer *an,
-                  struct encoder_pool *encoders, const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out,
+                  const struct eval_questions *v, const struct eval_setting *s, eval_each *each, void *ctx, struct eval_result *out,
                   struct rag_err *err)
 {
     const struct eval_query *queries = (const struct eval_query *)(const void *)d->queries.ptr;
     *out = (struct eval_result){.n = (uint32_t)(d->queries.len / sizeof *queries)};
-    struct runner r = {.list = list, .an = an, .encoders = encoders, .s = s};
+    struct runner r = {.list = list, .an = an, .v = v, .s = s};
     term_list_init(&r.qa.terms);
     r.seen = arena_array(&out->arena, d->docs.len / sizeof(struct eval_doc) + 1, sizeof *r.seen);
     r.ranked = arena_array(&out->arena, s->depth, sizeof *r.ranked);

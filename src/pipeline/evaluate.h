@@ -77,6 +77,15 @@ RAG_MUST_CHECK rag_code eval_embed(struct segment_list **list, struct encoder_po
                                    const struct vector_space *space, const char *dir, eval_progress *progress,
                                    void *ctx, uint64_t *embedded, struct rag_err *err);
 
+/* The questions' vectors, one at a time as online: n x dims floats in `a`, and the milliseconds of each. */
+struct eval_questions {
+    const float *vectors; /* NULL: no dense leg */
+    const double *ms;
+    uint32_t dims;
+};
+RAG_MUST_CHECK rag_code eval_embed_questions(const struct eval_data *d, struct encoder_pool *encoders, struct arena *a,
+                                             struct eval_questions *out);
+
 struct eval_setting {
     struct profile profile;
     bool lexical, dense; /* the legs that run */
@@ -97,9 +106,9 @@ struct eval_result {
     double *ms[EVAL_STAGES];         /* n values each */
     struct arena arena;
 };
-/* encoders: for settings with a dense leg. */
+/* v: for settings with a dense leg. */
 RAG_MUST_CHECK rag_code eval_run(const struct eval_data *d, const struct segment_list *list,
-                                 const struct analyzer *an, struct encoder_pool *encoders, const struct eval_setting *s, eval_each *each,
+                                 const struct analyzer *an, const struct eval_questions *v, const struct eval_setting *s, eval_each *each,
                                  void *ctx, struct eval_result *out, struct rag_err *err);
 void eval_result_clear(struct eval_result *r);
 

@@ -1,7 +1,8 @@
 /* pipeline/knowledge.h - the data folder at work: collections, their segment lists, the writer, the merges.
  *
- * One struct knowledge per data folder and process. Its threads: one writer (owns SQLite writes and publishes
- * segment lists), one background (big merges, rebuilds). Readers pin lists and never block. */
+ * One struct knowledge per data folder and process. Its threads: one writer (owns SQLite writes, rebuilds what no segment
+ * holds, publishes segment lists), one background (big merges). Readers pin lists and never block. Vectors come from
+ * outside (pipeline/embedder.h). */
 #ifndef RAGD_PIPELINE_KNOWLEDGE_H
 #define RAGD_PIPELINE_KNOWLEDGE_H
 
