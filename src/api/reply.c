@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "api/api_int.h"
+#include "api/answering.h"
 #include "obs/log.h"
 #include "text/utf8.h"
 #include "wire/json_out.h"
@@ -183,7 +183,9 @@ enum MHD_Result reply_send(struct request *rq)
     }
     /* The bytes stay in rq->out until the request is completed: no copy. */
     struct MHD_Response *r =
-        MHD_create_response_from_buffer(rq->out.len, rq->out.ptr, MHD_RESPMEM_PERSISTENT);
+        rq->stream ? answering_response(rq->stream)
+                   : MHD_create_response_from_buffer(rq->out.len, rq->out.ptr, MHD_RESPMEM_PERSISTENT);
+    rq->stream = NULL;
     if (!r)
         return MHD_NO;
     add_headers(rq, r);

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "api/api_int.h"
+#include "api/answering.h"
 #include "obs/log.h"
 #include "sys/clock.h"
 #include "text/utf8.h"
@@ -95,6 +95,8 @@ void request_done(struct request *rq)
 {
     if (rq->clear)
         rq->clear(rq);
+    if (rq->stream)
+        answering_drop(rq->stream);
     if (rq->arena.used > KEEP_BYTES)
         arena_clear(&rq->arena);
     else

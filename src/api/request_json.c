@@ -6,6 +6,8 @@
 #include "wire/json_in.h"
 #include "wire/json_out.h"
 
+enum { MAX_SYSTEM_PROMPT = 16 << 10 };
+
 enum {
     FILTER_MAX_CLAUSES = 64,
     FILTER_MAX_VALUES = 1000,
@@ -350,8 +352,14 @@ rag_code collection_from_json(struct str body, size_t max_bytes, struct arena *a
     if (!rc)
         rc = check_fields(root, known, NULL, err);
     const json_t *v = rc ? NULL : field(root, "settings");
+    const json_t *prompt = v ? field(v, "system_prompt") : NULL;
     if (v && !json_is_object(v)) {
         rc = wrong_type(err, "settings", "an object");
+    } else if (prompt && !json_is_string(prompt)) {
+        rc = wrong_type(err, "settings.system_prompt", "a string");
+    } else if (prompt && json_string_length(prompt) > MAX_SYSTEM_PROMPT) {
+        rc = rag_err_param(err, RAG_EINVAL, "settings.system_prompt", "settings.system_prompt is longer than %d bytes",
+                           MAX_SYSTEM_PROMPT);
     } else if (v) {
         struct buf text;
         buf_init(&text, MEM_REQUEST);

@@ -3,9 +3,10 @@
 /* Reading a document belongs to asking: a citation is checked against it. */
 enum { READ = SCOPE_QUERY | SCOPE_INGEST };
 
-const struct route api_routes[N_ROUTES] = {
+const struct api_route api_routes[N_ROUTES] = {
     {"/v1/query", HTTP_POST, SCOPE_QUERY, false, route_query},
     {"/v1/search", HTTP_POST, SCOPE_QUERY, false, route_search},
+    {"/v1/feedback", HTTP_POST, SCOPE_QUERY, false, route_feedback},
     {"/v1/embeddings", HTTP_POST, SCOPE_QUERY, true, route_embeddings},
     {"/v1/collections", HTTP_GET, READ, false, route_collections},
     {"/v1/collections/{c}", HTTP_GET, READ, false, route_collection_get},

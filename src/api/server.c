@@ -170,6 +170,7 @@ static void set_defaults(struct api_options *o)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     o->host = o->host && o->host[0] ? o->host : "127.0.0.1";
     o->max_concurrent_queries = o->max_concurrent_queries ? o->max_concurrent_queries : 1000;
+    o->max_generations = o->max_generations ? o->max_generations : 50;
     o->max_connections = o->max_connections ? o->max_connections : 2 * o->max_concurrent_queries + 1000;
     o->io_threads = o->io_threads ? o->io_threads : cores > 0 ? (uint32_t)cores : 1;
     o->io_threads = o->io_threads > 64 ? 64 : o->io_threads;
@@ -185,7 +186,8 @@ static void set_defaults(struct api_options *o)
 static void set_descriptor_limit(struct api *api)
 {
     struct rlimit lim;
-    rlim_t want = (rlim_t)api->opt.max_connections + OVERFLOW_CONNECTIONS + OTHER_DESCRIPTORS;
+    rlim_t want = (rlim_t)api->opt.max_connections + OVERFLOW_CONNECTIONS + OTHER_DESCRIPTORS +
+                  2 * (rlim_t)api->opt.max_generations; /* a call, and a copy of its client's socket */
     api->hard_connections = (int)api->opt.max_connections + OVERFLOW_CONNECTIONS;
     if (getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur >= want)
         return;
@@ -335,7 +337,7 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
     }
     api_metrics_init(api);
     rc = work_start(&api->uploads, api->opt.workers, UPLOADS_WAITING, 1, ingest_work);
-    if (!rc && ask_is_heavy(api->opt.pipeline))
+    if (!rc && (ask_is_heavy(api->opt.pipeline) || api->opt.pipeline->llm))
         rc = work_start(&api->questions, api->opt.question_threads, api->opt.max_concurrent_queries + 1, ASK_BATCH,
                         query_work);
     if (!rc && ask_is_heavy(api->opt.pipeline))
@@ -405,7 +407,9 @@ void api_stop(struct api *api, uint32_t drain_ms)
     drain(api, clock_mono_ns() + (int64_t)drain_ms * 1000000);
     api->abandon = true;
     atomic_store(&api->abandoned, true);
-    while (api->n_suspended > 0)
+    if (api->opt.pipeline->llm)
+        llm_stop(api->opt.pipeline->llm);
+    while (api->n_suspended > 0 || api->n_answerings > 0)
         pthread_cond_wait(&api->idle_cv, &api->mu);
     if (api->n_requests > api->n_receiving)
         wait_for(api, &api->n_requests, clock_mono_ns() + 500000000); /* their answers */

@@ -14,6 +14,7 @@
 #include "extract/extract.h"
 #include "obs/metrics.h"
 #include "pipeline/ask.h"
+#include "store/history.h"
 
 enum api_scope { SCOPE_QUERY = 1, SCOPE_INGEST = 2, SCOPE_ADMIN = 4 };
 
@@ -24,6 +25,7 @@ struct api_key {
     const char *const *collections; /* names the key may use; n 0: all */
     uint32_t n_collections;
     double rate_per_s; /* token bucket of one second's worth (at least 1); 0: no limit */
+    nano_cny daily;    /* its own budget of a day; 0: none */
 };
 
 /* Everything pointed to outlives the server. A 0 takes the default in brackets. */
@@ -32,12 +34,14 @@ struct api_options {
     uint16_t port;    /* 0: any free one, see api_port */
     const struct pipeline *pipeline;
     struct embedder *embedder; /* for statistics; NULL: none */
+    struct history *history;   /* keeps questions and feedback; NULL: off */
     const struct api_key *keys; /* none: open, and only on loopback */
     uint32_t n_keys;
     const char *const *cors_origins; /* "https://app.example"; "*": every origin */
     uint32_t n_cors_origins;
     const char *local_token;         /* of the data folder's LOCK: acts as admin; NULL: none */
     uint32_t max_concurrent_queries; /* [1000] over it: 503 with Retry-After */
+    uint32_t max_generations;        /* [50] for the count of descriptors; the llm limits them */
     uint32_t max_connections;        /* [2 x queries + 1000] over it: 503 */
     uint32_t io_threads;             /* [one per core] */
     uint32_t workers;                /* [2] threads for uploads */

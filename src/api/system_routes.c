@@ -19,6 +19,53 @@ static bool is_ready(struct api *api)
     return atomic_load(&api->was_ready);
 }
 
+/* By model. An open one is no reason to be taken out of service: extracts answer. */
+static void add_breakers(struct buf *out, struct llm *llm)
+{
+    struct llm_health h[LLM_MAX_MODELS];
+    uint32_t n = llm ? llm_models(llm)->n : 0;
+    if (llm)
+        llm_health(llm, h);
+    json_add_open(out, '{');
+    for (uint32_t i = 0; i < n; i++) {
+        json_add_key(out, h[i].model->name);
+        json_add_open(out, '{');
+        json_add_key(out, "state");
+        json_add_string(out, str_of(breaker_state_name(h[i].state)));
+        json_add_key(out, "failures");
+        json_add_u64(out, h[i].failures);
+        json_add_key(out, "times_opened");
+        json_add_u64(out, h[i].times_opened);
+        json_add_key(out, "retry_in_ms");
+        json_add_u64(out, (uint64_t)h[i].retry_in_ms);
+        json_add_close(out, '}');
+    }
+    json_add_close(out, '}');
+}
+
+static void add_llm_health(struct buf *out, struct llm *llm)
+{
+    struct llm_health h[LLM_MAX_MODELS];
+    uint32_t n = llm ? llm_models(llm)->n : 0, open = 0;
+    if (llm)
+        llm_health(llm, h);
+    for (uint32_t i = 0; i < n; i++)
+        open += h[i].state == BREAKER_OPEN;
+    json_add_open(out, '{');
+    json_add_key(out, "status");
+    json_add_string(out, str_of(!llm ? "off" : open == n ? "down" : open ? "partial" : "ok"));
+    if (llm) {
+        json_add_key(out, "models");
+        json_add_u64(out, n);
+        json_add_key(out, "at_work");
+        json_add_u64(out, llm_at_work(llm));
+        json_add_key(out, "budget");
+        enum budget_level level = ledger_level(llm_ledger(llm), "", 0);
+        json_add_string(out, str_of(level == BUDGET_STOP ? "exceeded" : level == BUDGET_WARN ? "warning" : "ok"));
+    }
+    json_add_close(out, '}');
+}
+
 static void reply_health(struct request *rq, bool ok, const char *status)
 {
     struct api *api = rq->api;
@@ -57,6 +104,8 @@ static void reply_health(struct request *rq, bool ok, const char *status)
         json_add_string(out, str_of(why ? why : "off"));
     }
     json_add_close(out, '}');
+    json_add_key(out, "llm");
+    add_llm_health(out, api->opt.pipeline->llm);
     json_add_key(out, "writer");
     json_add_open(out, '{');
     json_add_key(out, "status");
@@ -66,8 +115,7 @@ static void reply_health(struct request *rq, bool ok, const char *status)
     json_add_close(out, '}');
     json_add_close(out, '}');
     json_add_key(out, "breakers");
-    json_add_open(out, '{');
-    json_add_close(out, '}');
+    add_breakers(out, api->opt.pipeline->llm);
     json_add_close(out, '}');
     if (!ok)
         rq->retry_after_s = 1;
@@ -175,6 +223,32 @@ void route_info(struct request *rq)
     reply_json(rq, 200);
 }
 
+static double cny(nano_cny n)
+{
+    return (double)n / (double)NANO_PER_CNY;
+}
+
+static void add_spending(struct buf *out, struct llm *llm)
+{
+    struct ledger_totals t;
+    json_add_key(out, "llm");
+    json_add_open(out, '{');
+    if (llm) {
+        ledger_totals(llm_ledger(llm), &t);
+        add_count(out, "at_work", llm_at_work(llm));
+        const struct {
+            const char *key;
+            nano_cny v;
+        } money[] = {{"day_spent_cny", t.day_spent},     {"day_open_cny", t.day_open},     {"day_limit_cny", t.day_limit},
+                     {"month_spent_cny", t.month_spent}, {"month_open_cny", t.month_open}, {"month_limit_cny", t.month_limit}};
+        for (size_t i = 0; i < sizeof money / sizeof *money; i++) {
+            json_add_key(out, money[i].key);
+            json_add_double(out, cny(money[i].v));
+        }
+    }
+    json_add_close(out, '}');
+}
+
 static uint64_t sum_queries(const struct api *api, enum query_status s)
 {
     uint64_t n = 0;
@@ -247,6 +321,7 @@ void route_stats(struct request *rq)
         json_add_fixed(out, es.passages_per_s, 1);
     }
     json_add_close(out, '}');
+    add_spending(out, api->opt.pipeline->llm);
     json_add_key(out, "memory_bytes");
     json_add_open(out, '{');
     for (int t = 0; t < MEM_TAGS; t++) {

@@ -124,6 +124,18 @@ static int open_folder(const char *command, struct cli_house *h)
     return -1;
 }
 
+rag_code cli_resolve_keys(const char *command, struct config *cfg)
+{
+    struct config_report report;
+    config_report_init(&report);
+    rag_code rc = config_resolve_keys(cfg, (const char *const *)environ, &report);
+    struct str l = buf_str(&report.lines);
+    if (rc)
+        cli_fail(EXIT_FAIL, "%s: %.*s", command, (int)(l.len ? l.len - 1 : 0), l.ptr ? l.ptr : "");
+    config_report_clear(&report);
+    return rc;
+}
+
 int cli_house_open(const char *command, const struct cli_common *common, bool must_exist, struct cli_house *h)
 {
     *h = (struct cli_house){.lock = {.fd = -1}};

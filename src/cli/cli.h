@@ -33,6 +33,7 @@ int cmd_ingest(int argc, char **argv);
 int cmd_query(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_report(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_model(int argc, char **argv);
 int cmd_version(int argc, char **argv);
@@ -64,6 +65,9 @@ struct cli_common { /* options of every command that touches a data folder */
 
 /* Loads the configuration, printing every error. Returns -1 to go on, else the exit status. */
 int cli_load_config(const char *command, const struct cli_common *common, struct config *out);
+
+/* Reads the secrets that the configuration names; reports what is missing. */
+rag_code cli_resolve_keys(const char *command, struct config *cfg);
 
 /* Folder or server. */
 struct cli_house {

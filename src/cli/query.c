@@ -13,16 +13,30 @@ enum { QUERY_TIMEOUT_MS = 120000 };
 struct self_server {
     struct api_key key;
     struct pipeline pipeline;
+    struct open_llm llm;
+    struct history *history;
     struct api *api;
     char url[64];
 };
 
 static int self_serve(struct cli_house *h, struct self_server *s)
 {
-    s->pipeline = open_pipeline(&h->cfg, h->analyzer, &h->models, h->knowledge);
+    struct rag_err err = {0};
+    struct history_options ho = {.dir = h->cfg.data, .keep_days = h->cfg.history_days};
+    rag_code rc = cli_resolve_keys("query", &h->cfg);
+    if (rc)
+        return EXIT_FAIL;
+    if (h->cfg.history_enabled)
+        rc = history_open(&ho, &s->history, &err);
+    if (!rc)
+        rc = open_llm(&h->cfg, NULL, &s->llm, &err);
+    if (rc)
+        return cli_fail(EXIT_FAIL, "query: %s", err.msg[0] ? err.msg : rag_code_name(rc));
+    s->pipeline = open_pipeline(&h->cfg, h->analyzer, &h->models, h->knowledge, s->llm.llm);
     s->key = (struct api_key){.name = "local", .secret = h->lock.token, .scopes = SCOPE_ADMIN};
     struct api_options opt = {.host = "127.0.0.1",
                               .pipeline = &s->pipeline,
+                              .history = s->history,
                               .keys = &s->key,
                               .n_keys = 1,
                               .io_threads = 1,
@@ -30,8 +44,7 @@ static int self_serve(struct cli_house *h, struct self_server *s)
                               .question_threads = 1,
                               .max_concurrent_queries = 4,
                               .max_connections = 16};
-    struct rag_err err = {0};
-    rag_code rc = api_start(&opt, &s->api, &err);
+    rc = api_start(&opt, &s->api, &err);
     if (rc)
         return cli_fail(EXIT_FAIL, "query: %s", err.msg[0] ? err.msg : rag_code_name(rc));
     snprintf(s->url, sizeof s->url, "http://127.0.0.1:%u", (unsigned)api_port(s->api));
@@ -70,6 +83,11 @@ static void print_answer(const json_t *o, bool explain)
     if (json_array_size(citations))
         printf("\n");
     json_array_foreach(citations, i, c) print_citation(c);
+    const char *model = text_of(o, "model"), *reason = text_of(o, "degraded_reason");
+    if (*reason)
+        printf("\nextract instead of a model's answer: %s", reason);
+    else if (*model)
+        printf("\nanswered by %s, ¥%.6f", model, json_number_value(json_object_get(o, "cost_cny")));
     printf("\nconfidence %.2f, %s question, %.1f ms\n", json_number_value(json_object_get(o, "confidence")),
            text_of(o, "complexity"),
            json_number_value(json_object_get(json_object_get(o, "timings_ms"), "total")));
@@ -171,6 +189,8 @@ int cmd_query(int argc, char **argv)
                          house.remote ? house.holder.token : house.lock.token, collection, text.ptr, explain,
                          json);
         api_stop(self.api, 1000);
+        open_llm_close(&self.llm);
+        history_close(self.history);
         cli_house_close(&house);
     }
     buf_clear(&text);

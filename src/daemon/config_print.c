@@ -40,7 +40,76 @@ static void keys(struct buf *out, const struct config_keys *k)
         strings(out, &scopes);
         buf_addz(out, ", \"collections\": ");
         strings(out, &key->collections);
-        buf_addf(out, ", \"rate_per_s\": %g}", key->rate_per_s);
+        buf_addf(out, ", \"rate_per_s\": %g, \"daily_cny\": ", key->rate_per_s);
+        config_add_cny(out, key->daily);
+        buf_addc(out, '}');
+    }
+    buf_addc(out, ']');
+}
+
+void config_add_cny(struct buf *out, nano_cny v)
+{
+    char part[16];
+    int n = snprintf(part, sizeof part, "%09lld", (long long)(v % NANO_PER_CNY));
+    while (n && part[n - 1] == '0')
+        n--;
+    buf_addf(out, "%lld%s%.*s", (long long)(v / NANO_PER_CNY), n ? "." : "", n, part);
+}
+
+static void field(struct buf *out, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    buf_addf(out, ", \"%s\": ", name);
+    quoted(out, value);
+}
+
+static void providers(struct buf *out, const struct config_providers *p)
+{
+    buf_addc(out, '[');
+    for (uint32_t i = 0; i < p->n; i++) {
+        const struct config_provider *item = &p->items[i];
+        buf_addz(out, i ? ", {\"name\": " : "{\"name\": ");
+        quoted(out, item->provider.name);
+        field(out, "base_url", item->provider.base_url);
+        field(out, "api_key_env", item->key_env);
+        field(out, "api_key_file", item->key_file);
+        field(out, "ca_file", item->provider.ca_file);
+        buf_addf(out, ", \"cache_control\": %s}", item->provider.cache_control ? "true" : "false");
+    }
+    buf_addc(out, ']');
+}
+
+static void price(struct buf *out, const struct llm_price *p)
+{
+    buf_addz(out, ", \"price\": {\"input\": ");
+    config_add_cny(out, p->input);
+    buf_addz(out, ", \"cached_input\": ");
+    config_add_cny(out, p->cached_input);
+    buf_addz(out, ", \"output\": ");
+    config_add_cny(out, p->output);
+    buf_addc(out, '}');
+}
+
+static void models(struct buf *out, const struct config_models *m)
+{
+    buf_addc(out, '[');
+    for (uint32_t i = 0; i < m->n; i++) {
+        const struct llm_model *item = &m->items[i].model;
+        buf_addz(out, i ? ", {\"name\": " : "{\"name\": ");
+        quoted(out, item->name);
+        field(out, "provider", m->items[i].provider);
+        field(out, "model", item->model);
+        buf_addz(out, ", \"aliases\": [");
+        for (uint32_t a = 0; a < item->n_aliases; a++) {
+            buf_addz(out, a ? ", " : "");
+            quoted(out, item->aliases[a]);
+        }
+        buf_addc(out, ']');
+        field(out, "class", model_class_name(item->class));
+        buf_addf(out, ", \"context\": %u", item->context);
+        price(out, &item->price);
+        buf_addc(out, '}');
     }
     buf_addc(out, ']');
 }
@@ -52,9 +121,12 @@ static void value(struct buf *out, const struct config *c, const struct config_r
     const uint32_t *u = at;
     switch (row->type) {
     case CFG_STR:
+    case CFG_TEXT:
     case CFG_ENUM: quoted(out, *(const char *const *)at); break;
     case CFG_U32: buf_addf(out, "%u", *u); break;
     case CFG_F32: buf_addf(out, "%g", (double)*(const float *)at); break;
+    case CFG_F64: buf_addf(out, "%.10g", *(const double *)at); break;
+    case CFG_CNY: config_add_cny(out, *(const nano_cny *)at); break;
     case CFG_F32X3: {
         const float *f = at;
         buf_addf(out, "[%g, %g, %g]", (double)f[0], (double)f[1], (double)f[2]);
@@ -62,8 +134,14 @@ static void value(struct buf *out, const struct config *c, const struct config_r
     }
     case CFG_BOOL: buf_addz(out, *(const bool *)at ? "true" : "false"); break;
     case CFG_U32X3: buf_addf(out, "[%u, %u, %u]", u[0], u[1], u[2]); break;
+    case CFG_CLASSX3:
+        buf_addf(out, "[\"%s\", \"%s\", \"%s\"]", model_class_name(u[0]), model_class_name(u[1]),
+                 model_class_name(u[2]));
+        break;
     case CFG_STRS: strings(out, at); break;
     case CFG_KEYS: keys(out, at); break;
+    case CFG_PROVIDERS: providers(out, at); break;
+    case CFG_MODELS: models(out, at); break;
     case CFG_LATER: break;
     }
 }
@@ -118,8 +196,8 @@ static void range_line(struct buf *out, unsigned indent, const struct config_row
     char env[128];
     config_env_name(row->path, env, sizeof env);
     buf_addf(out, "%*s# ", (int)indent, "");
-    if (row->type == CFG_U32 || row->type == CFG_F32 || row->type == CFG_U32X3 ||
-        row->type == CFG_F32X3)
+    if (row->type == CFG_U32 || row->type == CFG_F32 || row->type == CFG_F64 || row->type == CFG_CNY ||
+        row->type == CFG_U32X3 || row->type == CFG_F32X3)
         buf_addf(out, "%g to %.10g. ", row->min, row->max);
     if (row->by_profile[0]) {
         buf_addz(out, "By profile:");
@@ -220,7 +298,7 @@ void config_json(const struct config *c, struct buf *out)
         buf_clear(&o);
         first = false;
     }
-    buf_addz(out, "},\"not_used\":[");
+    buf_addz(out, "},\"notes\":[");
     struct str notes = buf_str(&c->notes);
     for (first = true; notes.len; first = false) {
         const char *nl = memchr(notes.ptr, '\n', notes.len);

@@ -7,6 +7,7 @@
 
 #include "obs/log.h"
 #include "sys/file.h"
+#include "sys/random.h"
 
 enum { MAX_USER_WORDS_BYTES = 16 << 20 };
 
@@ -192,9 +193,14 @@ struct profile open_profile(const struct config *c)
 }
 
 struct pipeline open_pipeline(const struct config *c, const struct analyzer *an, const struct open_models *models,
-                              struct knowledge *k)
+                              struct knowledge *k, struct llm *llm)
 {
-    struct pipeline p = {.knowledge = k, .analyzer = an, .profile = open_profile(c)};
+    struct pipeline p = {.knowledge = k,
+                         .analyzer = an,
+                         .profile = open_profile(c),
+                         .llm = llm,
+                         .system_prompt = str_of(c->system_prompt)};
+    random_bytes(&p.nonce_key, sizeof p.nonce_key);
     memcpy(p.encoders, models->encoders, sizeof p.encoders);
     p.why_no_encoder = models->model[0] ? NULL : strcmp(models->why_not, "off") == 0 ? "off" : "no model";
     return p;
@@ -209,4 +215,59 @@ struct extract_limits open_extract_limits(const struct config *c)
         .cpu_s = c->ingest_cpu_s,
         .wall_ms = c->ingest_wall_ms,
     };
+}
+
+rag_code open_llm(const struct config *c, struct metrics *metrics, struct open_llm *out, struct rag_err *err)
+{
+    *out = (struct open_llm){0};
+    if (c->catalogue.n == 0 || !c->stage_generation)
+        return RAG_OK;
+    struct ledger_options ledger = {
+        .dir = c->data,
+        .daily = c->budget_daily,
+        .monthly = c->budget_monthly,
+        .warn = c->budget_warn,
+        .stop = c->budget_stop,
+        .timezone = c->budget_timezone,
+        .metrics = metrics,
+    };
+    struct net_client_options net = {.idle_connections = c->llm_idle_connections};
+    rag_code rc = ledger_open(&ledger, &out->ledger, err);
+    if (!rc)
+        rc = net_client_start(&net, &out->net, err);
+    struct llm_options llm = {
+        .net = out->net,
+        .ledger = out->ledger,
+        .catalogue = c->catalogue,
+        .breaker = {.failures = c->breaker_failures,
+                    .successes = c->breaker_successes,
+                    .open_ns = (int64_t)c->breaker_open_s * 1000000000},
+        .connect_ms = c->llm_connect_ms,
+        .first_token_ms = c->llm_first_token_ms,
+        .inter_token_ms = c->llm_inter_token_ms,
+        .answer_ms = c->llm_answer_ms,
+        .attempts = c->retry_attempts,
+        .retry_initial_ms = c->retry_initial_ms,
+        .retry_max_ms = c->retry_max_ms,
+        .retry_factor = c->retry_factor,
+        .retry_budget = c->retry_budget,
+        .hedge_ms = c->llm_hedge_ms,
+        .max_calls = c->max_generations,
+        .metrics = metrics,
+    };
+    if (!rc)
+        rc = llm_open(&llm, &out->llm, err);
+    if (rc)
+        open_llm_close(out);
+    return rc;
+}
+
+/* The client before the ledger: until its thread has stopped, it may settle. llm_close has waited for reservations, so
+ * the ledger hands nothing to the client any more. */
+void open_llm_close(struct open_llm *o)
+{
+    llm_close(o->llm);
+    net_client_stop(o->net);
+    ledger_close(o->ledger);
+    *o = (struct open_llm){0};
 }

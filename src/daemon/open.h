@@ -6,6 +6,7 @@
 
 #include "daemon/config.h"
 #include "extract/extract.h"
+#include "llm/llm.h"
 #include "pipeline/ask.h"
 #include "text/analyzer.h"
 
@@ -32,9 +33,22 @@ RAG_MUST_CHECK rag_code open_knowledge(const struct config *c, const struct anal
                                        struct rag_err *err);
 /* The numbers that questions run under. */
 struct profile open_profile(const struct config *c);
-/* What questions need; it refers to its arguments. */
+/* What questions need; it refers to its arguments. llm may be NULL. */
 struct pipeline open_pipeline(const struct config *c, const struct analyzer *an, const struct open_models *models,
-                              struct knowledge *k);
+                              struct knowledge *k, struct llm *llm);
 struct extract_limits open_extract_limits(const struct config *c);
+
+/* What answers by a model need. All NULL: there is no model, or stages.generation is off. */
+struct open_llm {
+    struct net_client *net;
+    struct ledger *ledger;
+    struct llm *llm;
+};
+/* Opens DATA/ledger.db, so the data folder exists and is locked; the secrets are resolved (config_resolve_keys). `c` and
+ * metrics (NULL: none) outlive it. Starts the client's thread, so signals are blocked before. On failure nothing is open;
+ * codes are those of ledger_open, net_client_start and llm_open. */
+RAG_MUST_CHECK rag_code open_llm(const struct config *c, struct metrics *metrics, struct open_llm *out, struct rag_err *err);
+/* After the last call was released. A zeroed one is fine. */
+void open_llm_close(struct open_llm *o);
 
 #endif

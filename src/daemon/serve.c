@@ -1,5 +1,5 @@
-/* Start: signals blocked (every thread inherits that), descriptors, lock, analyser, models, knowledge, embedding, HTTP,
- * address into LOCK. Stop: the reverse; HTTP drains before the knowledge closes, the lock goes last. Signals are taken
+/* Start: signals blocked (every thread inherits that), descriptors, lock, analyser, models, knowledge, embedding, history,
+ * language models, HTTP, address into LOCK. Stop: HTTP drains before the rest closes, the lock goes last. Signals are taken
  * synchronously by the main thread, which does nothing else. */
 #include "daemon/serve.h"
 
@@ -74,7 +74,8 @@ static rag_code map_keys(struct config *cfg, struct api_key **out)
                                    .scopes = k->scopes,
                                    .collections = k->collections.items,
                                    .n_collections = k->collections.n,
-                                   .rate_per_s = k->rate_per_s};
+                                   .rate_per_s = k->rate_per_s,
+                                   .daily = k->daily};
     }
     *out = keys;
     return RAG_OK;
@@ -85,9 +86,16 @@ static void config_answer(void *ctx, struct buf *out)
     config_json(ctx, out);
 }
 
-static rag_code start_api(struct config *cfg, const struct serve_options *opt,
-                          const struct pipeline *pipeline, struct embedder *embedder, const char *token, struct api **out, char *address,
-                          size_t address_size, struct rag_err *err)
+/* What start_api needs of what was opened before. */
+struct parts {
+    struct pipeline pipeline;
+    struct embedder *embedder;
+    struct history *history;
+    struct metrics *metrics;
+};
+
+static rag_code start_api(struct config *cfg, const struct serve_options *opt, const struct parts *parts,
+                          const char *token, struct api **out, char *address, size_t address_size, struct rag_err *err)
 {
     char host[256];
     uint16_t port;
@@ -104,8 +112,10 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt,
     struct api_options api_opt = {
         .host = host,
         .port = port,
-        .pipeline = pipeline,
-        .embedder = embedder,
+        .pipeline = &parts->pipeline,
+        .embedder = parts->embedder,
+        .history = parts->history,
+        .metrics = parts->metrics,
         .keys = keys,
         .n_keys = cfg->keys.n,
         .cors_origins = cfg->cors_origins.items,
@@ -113,6 +123,7 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt,
         .local_token = token,
         .max_concurrent_queries = cfg->max_queries,
         .max_connections = config_connections(cfg),
+        .max_generations = cfg->max_generations,
         .max_body_bytes =
             ((uint64_t)cfg->ingest_file_mb << 20) + (1 << 20), /* a whole file and its form around it */
         .self_exe = opt->self_exe,
@@ -161,8 +172,8 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     struct analyzer *analyzer = NULL;
     struct knowledge *knowledge = NULL;
     struct open_models models = {0};
-    struct embedder *embedder = NULL;
-    struct pipeline pipeline;
+    struct parts parts = {0};
+    struct open_llm llm = {0};
     struct api *api = NULL;
     char address[320];
     struct config_report report;
@@ -171,10 +182,10 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     rag_code rc = config_resolve_keys(cfg, opt->source.environment, &report);
     if (rc) {
         struct str l = buf_str(&report.lines);
-        rag_err_param(err, rc, "auth.keys", "%.*s", (int)(l.len ? l.len - 1 : 0), l.ptr ? l.ptr : "");
+        rag_err_set(err, rc, "%.*s", (int)(l.len ? l.len - 1 : 0), l.ptr ? l.ptr : "");
         goto done;
     }
-    log_lines("not used", buf_str(&cfg->notes));
+    log_lines("configuration note", buf_str(&cfg->notes));
     want_descriptors(cfg);
     if ((rc = open_check_data(cfg, err)) != RAG_OK)
         goto done;
@@ -196,10 +207,19 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     if ((rc = open_knowledge(cfg, analyzer, &models, false, &knowledge, err)) != RAG_OK)
         goto done;
     struct embedder_options eo = {knowledge, models.encoders[0], cfg->embedding_threads};
-    if (models.encoders[0] && (rc = embedder_start(&eo, &embedder, err)) != RAG_OK)
+    if (models.encoders[0] && (rc = embedder_start(&eo, &parts.embedder, err)) != RAG_OK)
         goto done;
-    pipeline = open_pipeline(cfg, analyzer, &models, knowledge);
-    rc = start_api(cfg, opt, &pipeline, embedder, lock.token, &api, address, sizeof address, err);
+    if (!(parts.metrics = metrics_new())) {
+        rc = rag_err_set(err, RAG_ENOMEM, "out of memory");
+        goto done;
+    }
+    struct history_options ho = {.dir = cfg->data, .keep_days = cfg->history_days, .metrics = parts.metrics};
+    if (cfg->history_enabled && (rc = history_open(&ho, &parts.history, err)) != RAG_OK)
+        goto done;
+    if ((rc = open_llm(cfg, parts.metrics, &llm, err)) != RAG_OK)
+        goto done;
+    parts.pipeline = open_pipeline(cfg, analyzer, &models, knowledge, llm.llm);
+    rc = start_api(cfg, opt, &parts, lock.token, &api, address, sizeof address, err);
     if (rc)
         goto done;
     if ((rc = data_lock_announce(&lock, address, err)) != RAG_OK)
@@ -210,7 +230,10 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
     rc = RAG_OK;
 done:
     api_stop(api, DRAIN_MS);
-    embedder_stop(embedder);
+    open_llm_close(&llm);
+    history_close(parts.history);
+    metrics_free(parts.metrics);
+    embedder_stop(parts.embedder);
     knowledge_close(knowledge);
     open_models_close(&models);
     analyzer_free(analyzer);

@@ -12,4 +12,10 @@ const struct profile profile_balanced = {
     .bm25_k1 = 0.9F, /* chosen on training questions: docs/quality.md */
     .bm25_b = 0.4F,
     .answer_sentences = {2, 4, 6},
+    .output_tokens = {100, 300, 800},
+    .context_tokens = {600, 1200, 2400},
+    .passages = {3, 5, 8},
+    .model_class = {0, 1, 2},
+    .class_down_above = 0.9F,
+    .temperature = 0.2F,
 };

@@ -16,6 +16,12 @@ struct profile {
     float rrf_k, rrf_weights[2];   /* [lexical, dense] */
     float bm25_k1, bm25_b;
     uint32_t answer_sentences[3]; /* upper bound of sentences in an extract */
+    uint32_t output_tokens[3];    /* most tokens of a model's answer */
+    uint32_t context_tokens[3];   /* most tokens of passages in its prompt */
+    uint32_t passages[3];         /* most passages in its prompt */
+    uint32_t model_class[3];      /* enum model_class (llm/catalogue.h) */
+    float class_down_above;       /* confidence of the retrieval above which one class less is enough; 1: never */
+    float temperature;            /* of the model */
 };
 extern const struct profile profile_balanced;
 

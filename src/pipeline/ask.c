@@ -78,12 +78,25 @@ static rag_code fuse(const struct pipeline *p, struct ask *const *ks, uint32_t n
     return rc;
 }
 
+/* The extract first: whatever becomes of the model, there is an answer. */
 static rag_code generate(const struct pipeline *p, struct ask *const *ks, uint32_t n)
 {
     struct ask *k = ks[0];
     (void)n;
-    return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile,
-                          k->arena, &k->answer);
+    rag_code rc = extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile,
+                                 k->arena, &k->answer);
+    if (rc || !p->llm || k->hits.n == 0)
+        return rc;
+    struct str own = knowledge_system_prompt(p->knowledge, k->query.collection);
+    struct prompt_options opt = {own.len ? own : p->system_prompt, p->nonce_key};
+    struct prompt *prompt = arena_alloc(k->arena, sizeof *prompt);
+    if (!prompt)
+        return RAG_ENOMEM;
+    k->route = route_choose(&k->analysis, k->confidence, &p->profile);
+    rc = prompt_build(&opt, &k->query, &k->analysis, &k->hits, &k->route, k->arena, prompt);
+    if (!rc)
+        k->prompt = prompt;
+    return rc == RAG_ENOTFOUND ? RAG_OK : rc;
 }
 
 static void explain_analysis(const struct ask *k, struct buf *out)
@@ -199,7 +212,7 @@ static void run_stage(const struct pipeline *p, struct ask *const *ks, uint32_t 
         if (got == RAG_ETIMEOUT)
             ks[i]->cut_short = stages[s].name;
         rc[i] = got == RAG_ETIMEOUT ? RAG_OK : got;
-        if (!rc[i] && ks[i]->query.explain)
+        if (!rc[i] && ks[i]->query.explain && !ks[i]->prompt) /* with one, generation is not over yet */
             rc[i] = explain(ks[i], s);
     }
 }
@@ -210,6 +223,7 @@ static rag_code begin(const struct pipeline *p, struct ask *k, struct rag_err *e
     buf_init(&k->explain, MEM_REQUEST);
     k->pinned = false;
     k->qvec = (struct qvec){0};
+    k->prompt = NULL;
     for (int s = 0; s < STAGES; s++)
         k->stage_ns[s] = -1;
     if (k->query.text.len == 0 && !k->listing)

@@ -13,8 +13,10 @@
 #include "flow/profile.h"
 #include "flow/query.h"
 #include "flow/qvec.h"
+#include "llm/llm.h"
 #include "model/encoder_pool.h"
 #include "pipeline/knowledge.h"
+#include "stages/generation/prompt.h"
 
 enum stage { STAGE_ANALYSIS, STAGE_EMBEDDING, STAGE_RETRIEVAL, STAGE_FUSION, STAGE_GENERATION, STAGES };
 const char *
@@ -29,6 +31,9 @@ struct pipeline {
      * off, for the reason given. */
     struct encoder_pool *encoders[VECTOR_SLOTS];
     const char *why_no_encoder;
+    struct llm *llm;          /* NULL: answers are cited extracts */
+    struct str system_prompt; /* of collections that have none of their own; may be empty */
+    uint64_t nonce_key;       /* struct prompt_options */
 };
 
 struct ask {
@@ -40,7 +45,9 @@ struct ask {
     struct qvec qvec;
     struct hits hits;
     float confidence;
-    struct answer answer;
+    struct answer answer; /* the extract: the answer itself, or, with a prompt, what stands in for the model's */
+    struct route route;
+    struct prompt *prompt; /* a model is wanted: pipeline/generate.h goes on; NULL: the extract is the answer */
     int64_t arrived_ns;       /* in: monotonic, when its time began to run; 0: when the stages begin */
     int64_t deadline_ns;      /* monotonic; 0: from the profile, by complexity */
     int64_t stage_ns[STAGES]; /* time taken; -1: did not run */

@@ -35,6 +35,13 @@ void knowledge_unpin(struct knowledge *k)
     epoch_unpin();
 }
 
+struct str knowledge_system_prompt(struct knowledge *k, struct str name)
+{
+    struct collection *c = knowledge_find(atomic_load(&k->catalog), name);
+    const char *text = c ? atomic_load(&c->system_prompt) : NULL;
+    return text ? str_of(text) : (struct str){0};
+}
+
 int64_t knowledge_collection_id(struct knowledge *k, struct str name)
 {
     epoch_pin();
@@ -320,7 +327,7 @@ static rag_code open_collections(struct opening *o, struct rag_err *err)
     uint32_t n;
     rag_code rc = store_collections(o->reader, &o->arena, &c, &n, err);
     for (uint32_t i = 0; i < n && !rc; i++)
-        rc = knowledge_collection_publish(o->k, c[i].name, c[i].id, list_new_empty());
+        rc = knowledge_collection_publish(o->k, c[i].name, c[i].id, c[i].settings, list_new_empty());
     return rc;
 }
 

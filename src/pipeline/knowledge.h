@@ -44,6 +44,8 @@ bool knowledge_ready(const struct knowledge *k);
 RAG_MUST_CHECK rag_code knowledge_pin(struct knowledge *k, struct str collection,
                                       const struct segment_list **list);
 void knowledge_unpin(struct knowledge *k);
+/* "system_prompt" of the collection's settings; empty: none. Valid while the caller holds a pin. */
+struct str knowledge_system_prompt(struct knowledge *k, struct str collection);
 /* A read-only store connection of the calling thread's own: borrow, use, give back (pooled). */
 RAG_MUST_CHECK rag_code knowledge_reader(struct knowledge *k, struct store_reader **r, struct rag_err *err);
 void knowledge_reader_give(struct knowledge *k, struct store_reader *r);

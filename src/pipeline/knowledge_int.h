@@ -19,6 +19,7 @@ struct collection {
     int64_t id;
     char name[65];
     _Atomic(struct segment_list *) list; /* stored seq_cst by the writer, loaded under a pin */
+    _Atomic(char *) system_prompt;       /* the same; NULL: none */
 };
 struct catalog { /* immutable once published; sorted by name */
     uint32_t n;
@@ -118,7 +119,7 @@ struct collection *knowledge_find_id(struct catalog *cat, int64_t id);
 /* Publishes `next` (list_edit's result, which becomes the collection's) and retires the old list. */
 void knowledge_publish(struct collection *c, struct segment_list *next);
 /* Makes a collection of the store visible with `list` (taken). */
-rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id,
+rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id, struct str settings,
                                       struct segment_list *list);
 
 /* knowledge_vectors.c */

@@ -10,6 +10,7 @@
 #include "pipeline/knowledge_int.h"
 #include "sys/clock.h"
 #include "sys/epoch.h"
+#include "wire/json_in.h"
 #include "text/utf8.h"
 
 /* What a batch did to one collection. */
@@ -64,7 +65,39 @@ static void collection_free(void *p)
 {
     struct collection *c = p;
     list_free(atomic_load(&c->list));
+    mem_free(MEM_INDEX, atomic_load(&c->system_prompt));
     mem_free(MEM_INDEX, c);
+}
+
+static void text_free(void *p)
+{
+    mem_free(MEM_INDEX, p);
+}
+
+/* What questions need of the settings, a copy; *out NULL: nothing. Settings are checked where they come in. */
+static rag_code copy_system_prompt(struct str settings, char **out)
+{
+    json_t *root;
+    struct rag_err why;
+    *out = NULL;
+    rag_code rc = json_in_parse(settings, settings.len, &root, &why);
+    if (rc)
+        return rc == RAG_ENOMEM ? rc : RAG_OK;
+    const json_t *v = json_object_get(root, "system_prompt");
+    if (json_is_string(v) && json_string_length(v)) {
+        *out = mem_strndup(MEM_INDEX, json_string_value(v), json_string_length(v));
+        rc = *out ? RAG_OK : RAG_ENOMEM;
+    }
+    json_decref(root);
+    return rc;
+}
+
+static void publish_system_prompt(struct collection *c, char *text)
+{
+    char *old = atomic_load(&c->system_prompt);
+    atomic_store(&c->system_prompt, text); /* pairs with knowledge_system_prompt */
+    if (old)
+        epoch_retire(old, text_free);
 }
 
 static void catalog_swap(struct knowledge *k, struct catalog *next)
@@ -112,13 +145,21 @@ static struct catalog *catalog_without(const struct catalog *old, const struct c
     return next;
 }
 
-rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id,
+rag_code knowledge_collection_publish(struct knowledge *k, struct str name, int64_t id, struct str settings,
                                       struct segment_list *list)
 {
     struct collection *c;
-    struct catalog *next = catalog_with(atomic_load(&k->catalog), name, id, list, &c);
-    if (!next)
+    char *prompt = NULL;
+    if (copy_system_prompt(settings, &prompt)) {
+        list_free(list);
         return RAG_ENOMEM;
+    }
+    struct catalog *next = catalog_with(atomic_load(&k->catalog), name, id, list, &c);
+    if (!next) {
+        mem_free(MEM_INDEX, prompt);
+        return RAG_ENOMEM;
+    }
+    publish_system_prompt(c, prompt);
     catalog_swap(k, next);
     return RAG_OK;
 }
@@ -374,8 +415,12 @@ static void run_collection_job(struct knowledge *k, struct job *j)
     struct collection *c = knowledge_find(now, j->collection), *added = NULL;
     struct str settings = j->settings.len ? j->settings : STR_LIT("{}");
     int64_t id = c ? c->id : 0;
-    rag_code rc = store_begin(k->store, &j->err);
+    char *prompt = NULL;
+    rag_code rc = copy_system_prompt(settings, &prompt);
+    if (!rc)
+        rc = store_begin(k->store, &j->err);
     if (rc) {
+        mem_free(MEM_INDEX, prompt);
         j->code = rc;
         return;
     }
@@ -400,8 +445,13 @@ static void run_collection_job(struct knowledge *k, struct job *j)
         store_rollback(k->store);
     else
         rc = store_commit(k->store, &j->err);
+    if (!rc && j->kind != JOB_COLLECTION_DELETE) {
+        publish_system_prompt(added ? added : c, prompt);
+        prompt = NULL;
+    }
     if (!rc && next)
         catalog_swap(k, next);
+    mem_free(MEM_INDEX, prompt);
     if (!rc && j->kind == JOB_COLLECTION_DELETE) {
         epoch_retire(c, collection_free);
         knowledge_forget_files(k, id, NULL);

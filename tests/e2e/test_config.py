@@ -47,15 +47,47 @@ def test_show_names_origins_and_what_is_not_used(tmp_path):
     assert re.search(r"^  queries: 500 +# profile cost$", p.out, re.M)
     assert re.search(r'^  level: "warn" +# environment RAGD_LOG_LEVEL$', p.out, re.M)
     assert re.search(r'^cors_origins: \["http://localhost:5173"\] +# environment CORS_ORIGINS$', p.out, re.M)
-    assert "OPENAI_API_KEY: not used" in p.out and "REDIS_URL: not used" in p.out
+    assert "OPENAI_API_KEY: not used: no model is named" in p.out and "REDIS_URL: not used" in p.out
     assert "sk-secret" not in p.out and "pw" not in p.out
+
+
+def test_an_upstream_of_the_first_adopters_is_shown_with_its_origin_and_without_its_key(tmp_path):
+    env = {"SILICONFLOW_API_KEY": "sk-secret", "RAGD_LLM_MODEL": "vendor/chat", "DAILY_BUDGET_CNY": "12.5"}
+    p = ragd("config", env=env)
+    assert p.returncode == 0, p.err
+    assert re.search(r'^  base_url: "https://api\.siliconflow\.cn/v1" +# environment SILICONFLOW_API_KEY$', p.out, re.M)
+    assert re.search(r'^  api_key_env: "SILICONFLOW_API_KEY" +# environment SILICONFLOW_API_KEY$', p.out, re.M)
+    assert re.search(r"^  daily_cny: 12\.5 +# environment DAILY_BUDGET_CNY$", p.out, re.M)
+    assert "sk-secret" not in p.out
+    f = tmp_path / "c.yaml"
+    f.write_text("llm:\n  models:\n    - {name: a, price: {input: 0.000001, output: 2.8}}\n    - {name: a}\n")
+    p = ragd("config", "--check", f, env=env)
+    assert p.returncode == 1
+    assert p.err.splitlines()[0].startswith(f"ragd: config: {f}:4:7: llm.models[1]: 'a' is the name or alias")
+    f.write_text("llm:\n  models:\n    - {name: a, price: {input: 0.000001, output: 2.8}}\n")
+    env.pop("RAGD_LLM_MODEL")
+    o = json.loads(ragd("config", "--json", "--config", f, env=env).out)
+    m = o["values"]["llm.models"]["value"][0]
+    assert m["price"] == {"input": 1e-6, "cached_input": 1e-6, "output": 2.8} and m["class"] == "medium"
+    assert o["values"]["llm.models"]["origin"] == f"{f}:3"
+    assert "sk-secret" not in json.dumps(o)
+
+
+def test_a_missing_upstream_key_is_named(tmp_path):
+    f = tmp_path / "c.yaml"
+    f.write_text("llm: {base_url: 'http://127.0.0.1:9/v1', model: m, api_key_env: NO_SUCH_KEY}\n")
+    p = ragd("config", "--check", f)  # may be set elsewhere than here
+    assert p.returncode == 0 and "NO_SUCH_KEY is not set" in p.err
+    p = ragd("serve", "--config", f, "--data", tmp_path / "data", "--listen", "127.0.0.1:0")
+    assert p.returncode == 1 and "NO_SUCH_KEY is not set" in p.err
+    assert not (tmp_path / "data").exists()
 
 
 def test_server_logs_what_is_not_used_and_shows_its_configuration(serve):
     s = serve(env={"OPENAI_API_KEY": "sk-secret"})
     status, o = s.request("GET", "/v1/config")
     assert status == 200 and o["values"]["limits.queries"]["value"] == 1000
-    assert len(o["not_used"]) == 1 and "OPENAI_API_KEY" in o["not_used"][0]
+    assert len(o["notes"]) == 1 and "OPENAI_API_KEY" in o["notes"][0]
     assert s.log_text().count("OPENAI_API_KEY") == 1 and "sk-secret" not in s.log_text()
 
 
