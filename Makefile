@@ -175,7 +175,7 @@ neon:
 	@tests/neon/run.sh $(BUILD)
 
 # kill -9 while documents are written, and power cuts.
-fault: $(BUILD)/ragd $(BUILD)/powercut_shim.so
+fault: $(BUILD)/ragd $(BUILD)/powercut_shim.so $(BUILD)/llmsim
 	$(PYTHON) tests/fault/kill9.py --ragd $(BUILD)/ragd
 	$(PYTHON) tests/fault/powercut.py --ragd $(BUILD)/ragd --shim $(BUILD)/powercut_shim.so
 

@@ -48,12 +48,11 @@ const struct cli_command cli_commands[] = {
      "  --check FILE     every error with its line and column; exit status 1 when there is one\n"
      "  --show           the values in effect and where each comes from; with --json as GET /v1/config\n",
      cmd_config, false},
-    {"report", "[--since T] [--until T] [--json]", "what was asked, answered and spent",
-     "  --since T  YYYY-MM-DD, or 7d or 24h back (default: 7d)\n"
-     "  --until T  the same (default: now)\n"
-     "  --json     the numbers as one JSON object\n"
-     "Spending by service and model, by key and by day; questions, shares of found and degraded answers, latency,\n"
-     "satisfaction, and the most asked questions without an answer. Works while a server runs.\n",
+    {"report", "[--since T] [--until T] [--json]", "what was asked and spent: costs, tokens, questions without an answer",
+     "  --since T  a day (2026-11-24), or 7d or 24h before now; default: 7 days before --until\n"
+     "  --until T  the last day that counts, or so long before now; default: now\n"
+     "  --json     one JSON object\n"
+     "Reads ledger.db and history.db of the data folder, also while a server runs. Days are those of budget.timezone.\n",
      cmd_report, false},
     {"verify", "[--json]", "check the integrity of the stored data",
      "Checks the database, the segment manifest and every segment file. A damaged segment file loses nothing: the server rebuilds it.\n",

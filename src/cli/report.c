@@ -13,7 +13,6 @@
 #include "text/utf8.h"
 #include "wire/json_out.h"
 
-int cmd_report(int argc, char **argv);
 
 enum { UNANSWERED = 10, DEFAULT_DAYS = 7, HOUR_MS = 3600000 };
 

@@ -22,7 +22,7 @@ struct chat_request {
     float temperature; /* < 0: left out */
     bool cache_control; /* marks the first message {"type":"ephemeral"} as a prefix to keep (providers that take it) */
 };
-/* The request body: always "stream":true with "stream_options":{"include_usage":true}. */
+/* The request body: always "stream":true with "stream_options":{"include_usage":true}. max_tokens 0: left out. */
 void openai_request_write(struct buf *out, const struct chat_request *r);
 
 struct chat_usage {
@@ -37,17 +37,20 @@ struct chat_chunk {
     bool reasoning;       /* it carried reasoning_content or reasoning instead */
     struct str finish;    /* "stop", "length", ...; empty: goes on */
     struct chat_usage usage;
-    bool is_error;        /* {"error":...} inside a stream */
-    struct str error;     /* its message */
+    bool is_error;        /* {"error":...} inside a stream; openai_error_parse(0, data) says what it means */
+    struct str error;     /* its message, else its code or type */
 };
-/* Bounded in size (SSE_MAX_EVENT_BYTES), depth and numbers; unknown members are read over. RAG_EFORMAT: not JSON, or no
+/* Text is always valid UTF-8 without NUL: what is not, lone surrogates too, becomes U+FFFD. Blank data is a chunk that says
+ * nothing (some send it to keep the connection open). Usage is given when both of its counts are whole and at most 1e9.
+ * Bounded in size (SSE_MAX_EVENT_BYTES), depth and numbers; unknown members are read over. RAG_EFORMAT: not JSON, or no
  * chunk of this protocol. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code openai_chunk_parse(struct str data, struct arena *a, struct chat_chunk *out);
 
 /* What an error body means, beyond its status. */
 enum chat_error { CHAT_ERROR_OTHER, CHAT_ERROR_QUOTA /* no money left: insufficient_quota, 余额不足, ... */,
                   CHAT_ERROR_RATE, CHAT_ERROR_CONTEXT /* the prompt is longer than the model takes */ };
-/* Any bytes are taken: {"error":{"message","type","code"}}, {"error":"..."}, {"message"}, {"detail"}, text. `message`:
+/* `status` is of the answer; 0, or one below 400, for an error within a stream: then a code in the body counts.
+ * Any bytes are taken: {"error":{"message","type","code"}}, {"error":"..."}, {"message"}, {"detail"}, text. `message`:
  * at most 200 bytes, valid UTF-8, one line, "" when there is none. */
 enum chat_error openai_error_parse(long status, struct str body, char message[256]);
 

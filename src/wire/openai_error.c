@@ -7,20 +7,55 @@
 enum { MESSAGE_BYTES = 200, TEXT_BYTES = 4096 /* of a body that is no JSON */ };
 
 static const char *const quota_words[] = {
-    "insufficient_quota", "insufficient quota", "insufficient_user_quota", "insufficient credit", "exceeded your current quota",
-    "exceeded_current_quota", "arrearage", "accountoverdue", "overdue", "billing details", "billing_hard_limit",
-    "billing_not_active", "payment required", "in good standing", "余额", "欠费", "充值", "额度不足", "额度已用",
-    "配额不足", "配额已用",
+    "insufficient_quota",
+    "insufficient quota",
+    "insufficient_user_quota",
+    "insufficient credit",
+    "exceeded your current quota",
+    "exceeded_current_quota",
+    "arrearage",
+    "accountoverdue",
+    "overdue-payment",
+    "billing details",
+    "billing_hard_limit",
+    "billing_not_active",
+    "payment required",
+    "in good standing",
+    "余额不足",
+    "余额为",
+    "账户余额",
+    "欠费",
+    "充值",
+    "额度不足",
+    "额度已用",
+    "配额不足",
+    "配额已用",
 };
 static const char *const context_words[] = {
-    "context_length", "context length", "context window", "context size", "exceed_context_size", "too many tokens",
-    "prompt is too long", "input is too long", "prompt too long", "input too long", "maximum prompt length",
-    "range of input length", "max_prompt_tokens", "string_above_max_length", "reduce the length", "上下文长度", "超长",
-    "输入过长", "长度超", "超出最大长度",
+    "context_length",
+    "context length",
+    "context window",
+    "context size",
+    "exceed_context_size",
+    "too many tokens",
+    "prompt is too long",
+    "input is too long",
+    "prompt too long",
+    "input too long",
+    "maximum prompt length",
+    "range of input length",
+    "max_prompt_tokens",
+    "string_above_max_length",
+    "reduce the length",
+    "上下文长度",
+    "超长",
+    "输入过长",
+    "长度超",
+    "超出最大长度",
 };
 static const char *const rate_words[] = {
-    "rate limit", "rate_limit", "ratelimit", "rate-limit", "too many requests", "throttl", "请求过于频繁", "请求频率", "速率限制",
-    "限流", "并发数",
+    "rate limit", "rate_limit", "ratelimit", "rate-limit", "too many requests", "throttl", "请求过于频繁",
+    "请求频率",   "速率限制",   "限流",      "并发数",
 };
 
 static char lower(char c)
@@ -51,21 +86,25 @@ static bool has_any(struct str s, const char *const *words, size_t n)
 }
 #define HAS_ANY(s, words) has_any((s), (words), sizeof(words) / sizeof *(words))
 
-/* "balance", but no load balancer and nothing balanced. */
-static bool has_balance(struct str s)
+static const char *const lack_words[] = {"insufficient", "not enough", "too low",    "recharge",    "top up",
+                                         "negative",     "exhausted",  "no balance", "balance is 0"};
+
+/* "balance", but no load balancer and nothing balanced, and too little of it: a message may quote the prompt of a bank. */
+static bool lacks_balance(struct str s)
 {
+    bool lacks = HAS_ANY(s, lack_words);
     for (const char *p; (p = find(s, "balance")) != NULL;) {
         s = str_make(p + 7, s.len - (size_t)(p + 7 - s.ptr));
         char next = s.len ? lower(s.ptr[0]) : ' ';
         if (next < 'a' || next > 'z')
-            return true;
+            return lacks;
     }
     return false;
 }
 
 static enum chat_error meaning(long status, struct str text)
 {
-    if (status == 402 || HAS_ANY(text, quota_words) || (status < 500 && has_balance(text)))
+    if (status == 402 || HAS_ANY(text, quota_words) || lacks_balance(text))
         return CHAT_ERROR_QUOTA;
     if (status == 429) /* before the context: "too many tokens" is also said of a minute's */
         return CHAT_ERROR_RATE;
@@ -171,9 +210,7 @@ enum chat_error openai_error_parse(long status, struct str body, char message[25
     }
     if (buf_failed(&text))
         buf_clear(&text);
-    const json_t *shown = p.message       ? p.message
-                          : json_is_string(p.code) ? p.code
-                                                   : p.type;
+    const json_t *shown = p.message ? p.message : json_is_string(p.code) ? p.code : p.type;
     fill_message(message, shown ? json_in_str(shown) : buf_str(&text));
     enum chat_error e = meaning(status, buf_str(&text));
     buf_clear(&text);

@@ -176,7 +176,7 @@ static bool at_null(struct scan *s)
     return s->p < s->end && *s->p == 'n';
 }
 
-/* A value that is read over: any but objects, lists and fractions. */
+/* A value that is read over: any but fractions, and objects and lists that hold something. */
 static bool read_over(struct scan *s)
 {
     struct str raw;
@@ -188,6 +188,8 @@ static bool read_over(struct scan *s)
         return take_raw_string(s, &raw, &plain);
     if (c >= '0' && c <= '9')
         return take_integer(s, &n);
+    if (c == '{' || c == '[')
+        return take(s, c) && take(s, c == '{' ? '}' : ']');
     return take_word(s, STR_LIT("null")) || take_word(s, STR_LIT("true")) || take_word(s, STR_LIT("false"));
 }
 
@@ -204,6 +206,7 @@ static size_t find_member(const struct member *table, size_t n, struct str name,
 
 static bool read_object(struct scan *s, const struct member *table, size_t n)
 {
+    RAG_DEBUG_ASSERT(n <= 32);
     uint32_t seen = 0;
     size_t at = 0;
     if (!take(s, '{'))
@@ -244,15 +247,20 @@ static bool read_cached(struct scan *s)
     return ok;
 }
 static const struct member prompt_details[] = {
-    {"cached_tokens", read_cached}, {"audio_tokens", read_over}, {"text_tokens", read_over}, {"image_tokens", read_over},
+    {"cached_tokens", read_cached},
+    {"audio_tokens", read_over},
+    {"text_tokens", read_over},
+    {"image_tokens", read_over},
 };
 static bool read_prompt_details(struct scan *s)
 {
     return at_null(s) ? read_null(s) : READ_OBJECT(s, prompt_details);
 }
 static const struct member completion_details[] = {
-    {"reasoning_tokens", read_over},           {"audio_tokens", read_over},
-    {"accepted_prediction_tokens", read_over}, {"rejected_prediction_tokens", read_over},
+    {"reasoning_tokens", read_over},
+    {"audio_tokens", read_over},
+    {"accepted_prediction_tokens", read_over},
+    {"rejected_prediction_tokens", read_over},
     {"text_tokens", read_over},
 };
 static bool read_completion_details(struct scan *s)
@@ -276,7 +284,8 @@ static bool read_usage(struct scan *s)
     s->prompt = s->completion = -1;
     if (!READ_OBJECT(s, usage_members))
         return false;
-    if (s->prompt < 0 || s->completion < 0 || s->prompt > OPENAI_MAX_TOKENS || s->completion > OPENAI_MAX_TOKENS)
+    if (s->prompt < 0 || s->completion < 0 || s->prompt > OPENAI_MAX_TOKENS ||
+        s->completion > OPENAI_MAX_TOKENS)
         return true;
     s->out->usage = (struct chat_usage){.given = true,
                                         .prompt = (uint32_t)s->prompt,
@@ -300,9 +309,10 @@ static bool read_reasoning(struct scan *s)
     return ok;
 }
 static const struct member delta_members[] = {
-    {"role", read_over},       {"content", read_content},  {"reasoning_content", read_reasoning},
-    {"refusal", read_over},    {"reasoning", read_reasoning}, {"function_call", read_null},
-    {"tool_calls", read_null},
+    {"role", read_over},          {"content", read_content},     {"reasoning_content", read_reasoning},
+    {"refusal", read_over},       {"reasoning", read_reasoning}, {"reasoning_details", read_over},
+    {"function_call", read_over}, {"tool_calls", read_over},     {"name", read_over},
+    {"audio_content", read_over},
 };
 static bool read_delta(struct scan *s)
 {
@@ -313,9 +323,16 @@ static bool read_finish(struct scan *s)
     return at_null(s) ? read_null(s) : take_string(s, &s->out->finish);
 }
 static const struct member choice_members[] = {
-    {"index", read_over},     {"delta", read_delta},           {"logprobs", read_null},
-    {"finish_reason", read_finish}, {"native_finish_reason", read_over}, {"stop_reason", read_over},
-    {"matched_stop", read_over},    {"token_ids", read_null},
+    {"index", read_over},
+    {"delta", read_delta},
+    {"logprobs", read_over},
+    {"finish_reason", read_finish},
+    {"native_finish_reason", read_over},
+    {"stop_reason", read_over},
+    {"matched_stop", read_over},
+    {"token_ids", read_over},
+    {"content_filter_results", read_over},
+    {"moderation_hit_type", read_over},
 };
 /* None or one; the tree takes the first of several. */
 static bool read_choices(struct scan *s)
@@ -337,6 +354,13 @@ static const struct member chunk_members[] = {
     {"usage", read_usage},
     {"provider", read_over},
     {"obfuscation", read_over},
+    {"prompt_filter_results", read_over},
+    {"prompt_token_ids", read_over},
+    {"input_sensitive", read_over},
+    {"output_sensitive", read_over},
+    {"input_sensitive_type", read_over},
+    {"output_sensitive_type", read_over},
+    {"output_sensitive_int", read_over},
 };
 
 rag_code openai_chunk_scan(struct str data, struct arena *a, struct chat_chunk *out)

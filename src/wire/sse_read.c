@@ -72,8 +72,8 @@ static size_t line_len(struct str s)
     return cr ? (size_t)(cr - s.ptr) : n;
 }
 
-rag_code sse_reader_feed(struct sse_reader *r, struct str bytes, bool (*each)(void *ctx, struct str name, struct str data),
-                         void *ctx)
+rag_code sse_reader_feed(struct sse_reader *r, struct str bytes,
+                         bool (*each)(void *ctx, struct str name, struct str data), void *ctx)
 {
     while (bytes.len) {
         if (r->after_cr && bytes.ptr[0] == '\n') {

@@ -7,7 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct citation_filter run(struct str s, uint32_t n_passages, size_t most, uint32_t seed, struct buf *out)
+static struct citation_filter run(struct str s, uint32_t n_passages, size_t most, uint32_t seed,
+                                  struct buf *out)
 {
     struct citation_filter f;
     citation_filter_init(&f, n_passages);
@@ -72,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     RAG_ASSERT(str_eq(buf_str(&whole), buf_str(&bytes)) && str_eq(buf_str(&whole), buf_str(&cut)));
     RAG_ASSERT(a.not_found == b.not_found && a.n_dropped == b.n_dropped && a.n_cited == b.n_cited);
     RAG_ASSERT(a.not_found == c.not_found && a.n_dropped == c.n_dropped && a.n_cited == c.n_cited);
-    RAG_ASSERT(memcmp(a.order, b.order, sizeof a.order) == 0 && memcmp(a.order, c.order, sizeof a.order) == 0);
+    RAG_ASSERT(memcmp(a.order, b.order, sizeof a.order) == 0 &&
+               memcmp(a.order, c.order, sizeof a.order) == 0);
     if (utf8_valid(s)) {
         RAG_ASSERT(utf8_valid(buf_str(&whole)));
         check_marks(buf_str(&whole), n_passages, &a);

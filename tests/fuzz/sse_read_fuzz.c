@@ -13,7 +13,8 @@ struct log {
 static bool note(void *ctx, struct str name, struct str data)
 {
     struct log *l = ctx;
-    RAG_ASSERT(name.len > 0 && !memchr(name.ptr, '\n', name.len) && !memchr(data.ptr ? data.ptr : "", '\r', data.len));
+    RAG_ASSERT(name.len > 0 && !memchr(name.ptr, '\n', name.len) &&
+               !memchr(data.ptr ? data.ptr : "", '\r', data.len));
     BUF_ADD_VALUE(&l->events, name.len);
     buf_adds(&l->events, name);
     BUF_ADD_VALUE(&l->events, data.len);

@@ -27,7 +27,8 @@ static struct citation_filter check(const char *text, uint32_t n_passages, const
 
 TEST(marks_of_passages_go_through_and_are_counted_once)
 {
-    struct citation_filter f = check("白金卡年费3600元[2]，可减免[1][2]。", 3, "白金卡年费3600元[2]，可减免[1][2]。");
+    struct citation_filter f =
+        check("白金卡年费3600元[2]，可减免[1][2]。", 3, "白金卡年费3600元[2]，可减免[1][2]。");
     CHECK_EQ(f.n_cited, 2);
     CHECK_EQ(f.order[0], 2);
     CHECK_EQ(f.order[1], 1);
@@ -59,11 +60,13 @@ TEST(a_list_becomes_one_mark_each)
     CHECK_EQ(check("x[2-9]", 3, "x[2][3]").n_dropped, 1);
     CHECK_EQ(check("x[1,9]", 3, "x[1]").n_dropped, 1);
     check("x[3-1]", 3, "x[3][1]");
-    CHECK_EQ(check("x[0-999]", 32,
-                   "x[1][2][3][4][5][6][7][8][9][10][11][12][13][14][15][16][17][18][19][20][21][22][23][24][25][26][27]"
-                   "[28][29][30][31][32]")
-                 .n_cited,
-             32);
+    CHECK_EQ(
+        check(
+            "x[0-999]", 32,
+            "x[1][2][3][4][5][6][7][8][9][10][11][12][13][14][15][16][17][18][19][20][21][22][23][24][25][26][27]"
+            "[28][29][30][31][32]")
+            .n_cited,
+        32);
 }
 
 TEST(the_models_own_forms_are_understood)
@@ -78,11 +81,34 @@ TEST(the_models_own_forms_are_understood)
 TEST(anything_else_is_text)
 {
     static const char *const texts[] = {
-        "[",         "a[",        "[]",       "[ ]",      "[1",           "[text](http://a/b)",
-        "[a1]",      "[1a]",      "[1,]",     "[,1]",     "[1 2]",        "[1-]",
-        "[12:30]",   "[1:2]",     "]1[",      "1]",       "财税[2016]36号", "[2016-2020]",
-        "[- [ ] x]", "【注意】年费", "[1, 2 and more]", "[0009]", "[^1]",    "[1†a label that is too long]",
-        "[-1]",      "[1.5]",     "[1[x]",    "[1,2,3,4,5,6,7,8,9,10,11,12]",
+        "[",
+        "a[",
+        "[]",
+        "[ ]",
+        "[1",
+        "[text](http://a/b)",
+        "[a1]",
+        "[1a]",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1-]",
+        "[12:30]",
+        "[1:2]",
+        "]1[",
+        "1]",
+        "财税[2016]36号",
+        "[2016-2020]",
+        "[- [ ] x]",
+        "【注意】年费",
+        "[1, 2 and more]",
+        "[0009]",
+        "[^1]",
+        "[1†a label that is too long]",
+        "[-1]",
+        "[1.5]",
+        "[1[x]",
+        "[1,2,3,4,5,6,7,8,9,10,11,12]",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct citation_filter f = check(texts[i], 12, texts[i]);

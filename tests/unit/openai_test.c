@@ -50,7 +50,7 @@ static void check_usage(const struct chat_chunk *c, uint32_t prompt, uint32_t ca
     CHECK_EQ(c->usage.completion, completion);
 }
 
-#define DELTA(d) "{\"choices\":[{\"index\":0,\"delta\":" d ",\"finish_reason\":null}]}"
+#define DELTA(d)   "{\"choices\":[{\"index\":0,\"delta\":" d ",\"finish_reason\":null}]}"
 #define CONTENT(s) DELTA("{\"content\":\"" s "\"}")
 
 TEST(usual_chunks_are_scanned)
@@ -74,6 +74,19 @@ TEST(usual_chunks_are_scanned)
              "\"prompt_tokens_details\":{\"cached_tokens\":64},\"prompt_cache_hit_tokens\":64,"
              "\"prompt_cache_miss_tokens\":36,\"completion_tokens_details\":{\"reasoning_tokens\":3}}}");
     check_usage(&c, 100, 64, 7);
+}
+
+TEST(what_is_read_over_may_be_empty_but_not_full)
+{
+    CHECK_STR(
+        scan("{\"choices\":[{\"content_filter_results\":{},\"logprobs\":null,\"delta\":{\"tool_calls\":[ ],"
+             "\"content\":\"a\"}}],\"input_sensitive\":false}")
+            .content,
+        "a");
+    CHECK_STR(tree("{\"choices\":[{\"content_filter_results\":{\"hate\":{}},\"delta\":{\"content\":\"a\"}}]}")
+                  .content,
+              "a");
+    CHECK_STR(tree("{\"choices\":[{\"delta\":{\"tool_calls\":[7],\"content\":\"a\"}}]}").content, "a");
 }
 
 TEST(reasoning_is_told_from_text)
@@ -106,23 +119,27 @@ TEST(bad_text_costs_characters_not_the_stream)
 
 TEST(rare_shapes_are_read_as_well)
 {
-    CHECK_STR(tree(DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"},7]}")).content,
-              "ab");
+    CHECK_STR(
+        tree(DELTA("{\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"},7]}"))
+            .content,
+        "ab");
     CHECK(tree(DELTA("{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"text\":\"a\"}]}]}")).reasoning);
     CHECK_STR(tree("{\"choices\":[{\"message\":{\"content\":\"whole\"}}]}").content, "whole");
     CHECK_STR(tree("{\"choices\":[{\"text\":\"old\",\"finish_reason\":\"length\"}]}").content, "old");
     CHECK_STR(tree("{\"choices\":[{\"delta\":null,\"finish_reason\":\"stop\"}]}").finish, "stop");
-    CHECK_STR(tree("{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":[]}},{\"delta\":{\"content\":\"b\"}}]}").content,
+    CHECK_STR(tree("{\"choices\":[{\"delta\":{\"content\":\"a\"}},{\"delta\":{\"content\":\"b\"}}]}").content,
               "a");
     CHECK_EQ(tree(DELTA("{\"content\":7}")).content.len, 0);
     CHECK_EQ(tree("{\"id\":\"1\",\"object\":\"chat.completion.chunk\"}").content.len, 0);
     CHECK_EQ(tree("{\"id\":\"1\",\"choices\":null}").content.len, 0);
-    struct chat_chunk c = tree("{\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}],\"model\":\"m\","
-                               "\"usage\":{\"completion_tokens\":5,\"prompt_tokens\":9,\"total_tokens\":14},"
-                               "\"timings\":{\"cache_n\":0,\"prompt_n\":9,\"prompt_ms\":1.25e2}}");
+    struct chat_chunk c =
+        tree("{\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}],\"model\":\"m\","
+             "\"usage\":{\"completion_tokens\":5,\"prompt_tokens\":9,\"total_tokens\":14},"
+             "\"timings\":{\"cache_n\":0,\"prompt_n\":9,\"prompt_ms\":1.25e2}}");
     check_usage(&c, 9, 0, 5);
-    c = tree("{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":3,"
-             "\"completion_tokens\":4,\"cached_tokens\":2}}]}");
+    c = tree(
+        "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":3,"
+        "\"completion_tokens\":4,\"cached_tokens\":2}}]}");
     check_usage(&c, 3, 2, 4);
 }
 
@@ -138,18 +155,25 @@ TEST(done_and_blank_data_are_no_errors)
 
 TEST(counts_are_believed_only_when_they_can_be_meant)
 {
-    struct chat_chunk c = tree("{\"choices\":[],\"usage\":{\"prompt_tokens\":12.0,\"completion_tokens\":1e1}}");
+    struct chat_chunk c =
+        tree("{\"choices\":[],\"usage\":{\"prompt_tokens\":12.0,\"completion_tokens\":1e1}}");
     check_usage(&c, 12, 0, 10);
-    c = scan("{\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1,\"cached_tokens\":900}}");
+    c = scan(
+        "{\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1,\"cached_tokens\":900}}");
     check_usage(&c, 5, 5, 1);
     c = scan("{\"choices\":[],\"usage\":{\"prompt_tokens\":1000000000,\"completion_tokens\":0,"
              "\"prompt_tokens_details\":null}}");
     check_usage(&c, 1000000000, 0, 0);
     static const char *const bad[] = {
-        "{\"prompt_tokens\":-1,\"completion_tokens\":1}",         "{\"prompt_tokens\":1.5,\"completion_tokens\":1}",
-        "{\"prompt_tokens\":\"1\",\"completion_tokens\":1}",      "{\"prompt_tokens\":1000000001,\"completion_tokens\":1}",
-        "{\"prompt_tokens\":1}", "{}",                            "{\"prompt_tokens\":1,\"completion_tokens\":null}",
-        "{\"prompt_tokens\":1e300,\"completion_tokens\":1}",      "7",
+        "{\"prompt_tokens\":-1,\"completion_tokens\":1}",
+        "{\"prompt_tokens\":1.5,\"completion_tokens\":1}",
+        "{\"prompt_tokens\":\"1\",\"completion_tokens\":1}",
+        "{\"prompt_tokens\":1000000001,\"completion_tokens\":1}",
+        "{\"prompt_tokens\":1}",
+        "{}",
+        "{\"prompt_tokens\":1,\"completion_tokens\":null}",
+        "{\"prompt_tokens\":1e300,\"completion_tokens\":1}",
+        "7",
         "{\"prompt_tokens\":999999999999999999,\"completion_tokens\":1}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -169,8 +193,10 @@ TEST(errors_within_a_stream_are_seen)
         {"{\"error\":{\"code\":\"busy\"}}", "busy"},
         {"{\"error\":{}}", ""},
         {"{\"object\":\"error\",\"message\":\"too long\",\"code\":400}", "too long"},
-        {"{\"code\":50505,\"message\":\"Model service overloaded.\",\"data\":null}", "Model service overloaded."},
-        {"{\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"error\":{\"message\":\"gone\"}}", "gone"},
+        {"{\"code\":50505,\"message\":\"Model service overloaded.\",\"data\":null}",
+         "Model service overloaded."},
+        {"{\"id\":\"1\",\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"error\":{\"message\":\"gone\"}}",
+         "gone"},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         struct chat_chunk c = tree(t[i].json);
@@ -185,11 +211,29 @@ TEST(errors_within_a_stream_are_seen)
 TEST(what_is_no_chunk_is_refused)
 {
     static const char *const bad[] = {
-        "7", "[]", "\"a\"", "null", "{}", "{\"a\":1}", "{\"choices\":7}", "{\"choices\":{}}", "{\"choices\":[7]}",
-        "{\"choices\":[null]}", "{\"choices\":[]", "{\"choices\":[]}x", "{\"choices\":[],}", "{\"choices\":[],\"id\":01}",
-        "{\"choices\":[],\"id\":\"\\x\"}", "{\"choices\":[],\"id\":\"a\tb\"}", "{\"choices\":[],\"id\":nul}",
-        "{\"choices\":[],\"choices\":[]}", "{\"choices\":[{\"delta\":{\"content\":\"a", "{\"choices\":[],\"id\":\"\\u00g0\"}",
-        "\xff{\"choices\":[]}", "{\"choices\":[],\"created\":1e999}", "[DONE",
+        "7",
+        "[]",
+        "\"a\"",
+        "null",
+        "{}",
+        "{\"a\":1}",
+        "{\"choices\":7}",
+        "{\"choices\":{}}",
+        "{\"choices\":[7]}",
+        "{\"choices\":[null]}",
+        "{\"choices\":[]",
+        "{\"choices\":[]}x",
+        "{\"choices\":[],}",
+        "{\"choices\":[],\"id\":01}",
+        "{\"choices\":[],\"id\":\"\\x\"}",
+        "{\"choices\":[],\"id\":\"a\tb\"}",
+        "{\"choices\":[],\"id\":nul}",
+        "{\"choices\":[],\"choices\":[]}",
+        "{\"choices\":[{\"delta\":{\"content\":\"a",
+        "{\"choices\":[],\"id\":\"\\u00g0\"}",
+        "\xff{\"choices\":[]}",
+        "{\"choices\":[],\"created\":1e999}",
+        "[DONE",
     };
     struct chat_chunk c;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -198,7 +242,8 @@ TEST(what_is_no_chunk_is_refused)
 
 TEST(every_cut_of_a_chunk_is_refused)
 {
-    static const char json[] = "{\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"年\\u5e74\\n\"}}]}";
+    static const char json[] =
+        "{\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"年\\u5e74\\n\"}}]}";
     struct chat_chunk c;
     for (size_t n = 1; n < sizeof json - 1; n++) {
         char *copy = mem_strndup(MEM_MISC, json, n);
@@ -226,7 +271,8 @@ TEST(depth_and_size_are_bounded)
 
 TEST(a_failed_allocation_is_told)
 {
-    static const char *const chunks[] = {CONTENT("a"), DELTA("{\"content\":[{\"text\":\"b\"}]}"), "{\"error\":\"e\"}"};
+    static const char *const chunks[] = {CONTENT("a"), DELTA("{\"content\":[{\"text\":\"b\"}]}"),
+                                         "{\"error\":\"e\"}"};
     for (size_t i = 0; i < 3; i++) {
         bool fired = true;
         for (unsigned nth = 1; fired; nth++) {
@@ -244,20 +290,24 @@ TEST(a_failed_allocation_is_told)
 TEST(the_request_is_what_the_protocol_asks)
 {
     struct chat_message m[] = {{"system", STR_LIT("rules \"1\"")}, {"user", STR_LIT("年费\n?")}};
-    struct chat_request r = {.model = "m/1", .messages = m, .n_messages = 2, .max_tokens = 300, .temperature = 0.3f};
+    struct chat_request r = {
+        .model = "m/1", .messages = m, .n_messages = 2, .max_tokens = 300, .temperature = 0.3f};
     struct buf b = {0};
     openai_request_write(&b, &r);
-    CHECK_STR(buf_str(&b), "{\"model\":\"m/1\",\"messages\":[{\"role\":\"system\",\"content\":\"rules \\\"1\\\"\"},"
-                           "{\"role\":\"user\",\"content\":\"年费\\n?\"}],\"stream\":true,\"stream_options\":"
-                           "{\"include_usage\":true},\"max_tokens\":300,\"temperature\":0.3}");
+    CHECK_STR(buf_str(&b),
+              "{\"model\":\"m/1\",\"messages\":[{\"role\":\"system\",\"content\":\"rules \\\"1\\\"\"},"
+              "{\"role\":\"user\",\"content\":\"年费\\n?\"}],\"stream\":true,\"stream_options\":"
+              "{\"include_usage\":true},\"max_tokens\":300,\"temperature\":0.3}");
     buf_reset(&b);
     r.cache_control = true;
     r.temperature = -1;
     r.max_tokens = 0;
     openai_request_write(&b, &r);
-    CHECK_STR(buf_str(&b), "{\"model\":\"m/1\",\"messages\":[{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":"
-                           "\"rules \\\"1\\\"\",\"cache_control\":{\"type\":\"ephemeral\"}}]},{\"role\":\"user\","
-                           "\"content\":\"年费\\n?\"}],\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
+    CHECK_STR(
+        buf_str(&b),
+        "{\"model\":\"m/1\",\"messages\":[{\"role\":\"system\",\"content\":[{\"type\":\"text\",\"text\":"
+        "\"rules \\\"1\\\"\",\"cache_control\":{\"type\":\"ephemeral\"}}]},{\"role\":\"user\","
+        "\"content\":\"年费\\n?\"}],\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
     json_t *root;
     CHECK_OK(json_in_parse(buf_str(&b), 4096, &root, NULL));
     json_decref(root);
@@ -272,42 +322,56 @@ TEST(error_bodies_are_understood)
         enum chat_error meaning;
         const char *message;
     } t[] = {
-        {429, "{\"error\":{\"message\":\"You exceeded your current quota, please check your plan and billing details.\","
-              "\"type\":\"insufficient_quota\",\"param\":null,\"code\":\"insufficient_quota\"}}",
+        {429,
+         "{\"error\":{\"message\":\"You exceeded your current quota, please check your plan and billing details.\","
+         "\"type\":\"insufficient_quota\",\"param\":null,\"code\":\"insufficient_quota\"}}",
          CHAT_ERROR_QUOTA, "You exceeded your current quota, please check your plan and billing details."},
-        {402, "{\"error\":{\"message\":\"Insufficient Balance\",\"type\":\"unknown_error\"}}", CHAT_ERROR_QUOTA,
-         "Insufficient Balance"},
+        {402, "{\"error\":{\"message\":\"Insufficient Balance\",\"type\":\"unknown_error\"}}",
+         CHAT_ERROR_QUOTA, "Insufficient Balance"},
         {402, "", CHAT_ERROR_QUOTA, ""},
         {403, "{\"code\":30001,\"message\":\"Sorry, your account balance is insufficient\",\"data\":null}",
          CHAT_ERROR_QUOTA, "Sorry, your account balance is insufficient"},
-        {429, "{\"error\":{\"code\":\"1113\",\"message\":\"您的账户已欠费，请充值后重试\"}}", CHAT_ERROR_QUOTA,
-         "您的账户已欠费，请充值后重试"},
-        {400, "{\"error\":{\"code\":\"Arrearage\",\"message\":\"Access denied.\"}}", CHAT_ERROR_QUOTA, "Access denied."},
+        {429, "{\"error\":{\"code\":\"1113\",\"message\":\"您的账户已欠费，请充值后重试\"}}",
+         CHAT_ERROR_QUOTA, "您的账户已欠费，请充值后重试"},
+        {400, "{\"error\":{\"code\":\"Arrearage\",\"message\":\"Access denied.\"}}", CHAT_ERROR_QUOTA,
+         "Access denied."},
         {403, "{\"message\":\"余额不足\"}", CHAT_ERROR_QUOTA, "余额不足"},
         {0, "{\"error\":{\"code\":402,\"message\":\"no\"}}", CHAT_ERROR_QUOTA, "no"},
         {429, "{\"error\":{\"message\":\"Rate limit reached: too many tokens per min\"}}", CHAT_ERROR_RATE,
          "Rate limit reached: too many tokens per min"},
         {429, "", CHAT_ERROR_RATE, ""},
         {200, "{\"error\":{\"code\":\"429\",\"message\":\"slow down\"}}", CHAT_ERROR_RATE, "slow down"},
-        {400, "{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens.\","
-              "\"code\":\"context_length_exceeded\"}}",
+        {400,
+         "{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens.\","
+         "\"code\":\"context_length_exceeded\"}}",
          CHAT_ERROR_CONTEXT, "This model's maximum context length is 8192 tokens."},
-        {400, "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size\",\"type\":"
-              "\"exceed_context_size_error\"}}",
+        {400,
+         "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size\",\"type\":"
+         "\"exceed_context_size_error\"}}",
          CHAT_ERROR_CONTEXT, "the request exceeds the available context size"},
-        {400, "{\"object\":\"error\",\"message\":\"prompt is too long: 9000\",\"code\":400}", CHAT_ERROR_CONTEXT,
-         "prompt is too long: 9000"},
-        {400, "{\"error\":{\"code\":\"1261\",\"message\":\"Prompt 超长\"}}", CHAT_ERROR_CONTEXT, "Prompt 超长"},
+        {400, "{\"object\":\"error\",\"message\":\"prompt is too long: 9000\",\"code\":400}",
+         CHAT_ERROR_CONTEXT, "prompt is too long: 9000"},
+        {400, "{\"error\":{\"code\":\"1261\",\"message\":\"Prompt 超长\"}}", CHAT_ERROR_CONTEXT,
+         "Prompt 超长"},
         {500, "{\"error\":\"boom\"}", CHAT_ERROR_OTHER, "boom"},
-        {422, "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"field required\"}]}", CHAT_ERROR_OTHER, "field required"},
+        {422, "{\"detail\":[{\"loc\":[\"body\"],\"msg\":\"field required\"}]}", CHAT_ERROR_OTHER,
+         "field required"},
         {404, "{\"detail\":\"Not Found\"}", CHAT_ERROR_OTHER, "Not Found"},
         {400, "[{\"error\":{\"message\":\"in a list\"}}]", CHAT_ERROR_OTHER, "in a list"},
-        {503, "no healthy upstream\r\n\tload  balancer \x01", CHAT_ERROR_OTHER, "no healthy upstream load balancer"},
+        {503, "no healthy upstream\r\n\tload  balancer \x01", CHAT_ERROR_OTHER,
+         "no healthy upstream load balancer"},
+        {400, "blocked: what is the balance of my card", CHAT_ERROR_OTHER,
+         "blocked: what is the balance of my card"},
+        {503, "load balancer has insufficient hosts", CHAT_ERROR_OTHER,
+         "load balancer has insufficient hosts"},
         {400, "the load balancer is unbalanced", CHAT_ERROR_OTHER, "the load balancer is unbalanced"},
         {500, "\"just text\"", CHAT_ERROR_OTHER, "just text"},
         {500, "{\"error\":{\"code\":\"E1\"}}", CHAT_ERROR_OTHER, "E1"},
         {500, "{}", CHAT_ERROR_OTHER, ""},
-        {502, "a\xff\xfe" "b", CHAT_ERROR_OTHER, "a\uFFFD\uFFFDb"},
+        {502,
+         "a\xff\xfe"
+         "b",
+         CHAT_ERROR_OTHER, "a\uFFFD\uFFFDb"},
         {500, "{\"error\":{\"message\":\"a\\nb\\u0000\"}}", CHAT_ERROR_OTHER, "a b\uFFFD"},
     };
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {

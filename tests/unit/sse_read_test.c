@@ -43,7 +43,9 @@ TEST(events_come_whole_however_the_bytes_are_cut)
     check_events(STR_LIT("data: a\r\n\r\ndata: b\r\n\r\n"), "message=a;message=b;");
     check_events(STR_LIT("data: a\r\rdata: b\r\r"), "message=a;message=b;");
     check_events(STR_LIT("data: a\r\n\ndata: b\n\r\ndata:c\r\r\n"), "message=a;message=b;message=c;");
-    check_events(STR_LIT("\xEF\xBB\xBF" "data: 年费\n\n"), "message=年费;");
+    check_events(STR_LIT("\xEF\xBB\xBF"
+                         "data: 年费\n\n"),
+                 "message=年费;");
 }
 
 TEST(fields_are_read_as_the_standard_says)
@@ -55,7 +57,12 @@ TEST(fields_are_read_as_the_standard_says)
     check_events(STR_LIT("event: lost\n\ndata: a\n\n"), "message=a;");
     check_events(STR_LIT("event: a\nevent: b\ndata: x:y\n\n"), "b=x:y;");
     check_events(STR_LIT(" data: no\nDATA: no\ndatax: no\n\n"), "");
-    check_events(STR_LIT("\xEF\xBB\xBF\xEF\xBB\xBF" "data: no\n\n"), "");
+    check_events(STR_LIT("\n\xEF\xBB\xBF"
+                         "data: no\n\n"),
+                 "");
+    check_events(STR_LIT("\xEF\xBB\xBF\xEF\xBB\xBF"
+                         "data: no\n\n"),
+                 "");
 }
 
 TEST(an_event_without_its_empty_line_is_not_delivered)

@@ -226,7 +226,10 @@ static void filter_char(struct citation_filter *f, const char *p, size_t n, uint
 /* Bytes that the character beginning with `lead` should have. */
 static size_t wanted_len(unsigned char lead)
 {
-    return lead >= 0xF0 && lead <= 0xF4 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 1;
+    return lead >= 0xF0 && lead <= 0xF4  ? 4
+           : lead >= 0xE0 && lead < 0xF0 ? 3
+           : lead >= 0xC2 && lead < 0xE0 ? 2
+                                         : 1;
 }
 
 static void filter_part(struct citation_filter *f, struct buf *out)

@@ -22,16 +22,16 @@ enum {
 };
 
 struct citation_filter {
-    uint32_t n_passages;      /* valid marks are 1 .. n_passages */
+    uint32_t n_passages;             /* valid marks are 1 .. n_passages */
     char held[CITATIONS_HOLD_BYTES]; /* bytes held back */
     uint8_t n_held, n_held_chars;
-    char part[4];             /* the beginning of a character whose end comes with the next piece */
+    char part[4]; /* the beginning of a character whose end comes with the next piece */
     uint8_t n_part;
-    bool open_end;            /* what went through ends with a bracket and digits, which could become a mark */
-    bool not_found;           /* [0] was seen */
+    bool open_end;  /* what went through ends with a bracket and digits, which could become a mark */
+    bool not_found; /* [0] was seen */
     uint32_t order[CITATIONS_MAX_PASSAGES], n_cited; /* passages cited, in order of their first mark */
-    uint32_t n_dropped;       /* marks of no passage */
-    bool has_text;            /* something but white space went through: white space before the first text is dropped,
+    uint32_t n_dropped;                              /* marks of no passage */
+    bool has_text; /* something but white space went through: white space before the first text is dropped,
                                  so that a dropped mark at the start leaves none */
 };
 /* n_passages <= CITATIONS_MAX_PASSAGES. */

@@ -15,15 +15,16 @@
 #include "stages/generation/route.h"
 #include "wire/openai.h"
 
-enum { PROMPT_LEAST_CONTEXT = 128 }; /* tokens; a route with fewer gets these, so that the best passage is always in */
+/* Tokens; a route with fewer gets these, so that the best passage is always in. */
+enum { PROMPT_LEAST_CONTEXT = 128 };
 
 struct prompt_options {
-    struct str system_prompt; /* of the collection or the configuration: stands before our rules; empty: none */
+    struct str system_prompt; /* of the collection or the configuration, before our rules; empty: none */
     uint64_t nonce_key;       /* random per process: makes the marks unguessable */
 };
 struct prompt_passage {
-    uint32_t hit;  /* index into hits; its number in the prompt is its place + 1 */
-    bool cut;      /* the end of its text did not fit */
+    uint32_t hit; /* index into hits; its number in the prompt is its place + 1 */
+    bool cut;     /* the end of its text did not fit */
 };
 struct prompt {
     struct chat_message messages[2];
@@ -35,8 +36,8 @@ struct prompt {
 /* Everything in `out` lives in `a`. Hits must be pinned. RAG_ENOTFOUND: no hit that could be a passage. RAG_ENOMEM.
  * Thread-safe. */
 RAG_MUST_CHECK rag_code prompt_build(const struct prompt_options *opt, const struct query *q,
-                                     const struct query_analysis *qa, const struct hits *h, const struct route *r,
-                                     struct arena *a, struct prompt *out);
+                                     const struct query_analysis *qa, const struct hits *h,
+                                     const struct route *r, struct arena *a, struct prompt *out);
 /* "not in the documents", in the question's language: what the answer says when the model said [0] and nothing else. */
 struct str prompt_not_found(const struct query_analysis *qa);
 

@@ -28,7 +28,7 @@ enum { PRINT_BINS = 256 };
 struct prompt_print {
     struct str letters; /* letters and digits, folded; signs only inside numbers */
     uint32_t n_chars;
-    uint64_t numbers; /* hash of the numbers in order */
+    uint64_t numbers;           /* hash of the numbers in order */
     uint32_t least[PRINT_BINS]; /* least hash of the shingles in each bin; 0: none */
 };
 enum prompt_same {

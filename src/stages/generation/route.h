@@ -8,8 +8,8 @@
 
 struct route {
     enum model_class class;
-    bool one_down;            /* the retrieval is so sure that a smaller model is enough */
-    uint32_t output_tokens;   /* max_tokens */
+    bool one_down;                     /* the retrieval is so sure that a smaller model is enough */
+    uint32_t output_tokens;            /* max_tokens */
     uint32_t context_tokens, passages; /* at most, in the prompt */
 };
 /* By complexity and by how sure the retrieval is (calibrated confidence, 0..1). */
