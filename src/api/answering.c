@@ -97,7 +97,6 @@ static ssize_t read_events(void *cls, uint64_t pos, char *to, size_t most)
 {
     struct answering *a = cls;
     ssize_t got = 0;
-    bool resume = false;
     (void)pos;
     pthread_mutex_lock(&a->mu);
     size_t left = a->out.len - a->sent;
@@ -111,8 +110,10 @@ static ssize_t read_events(void *cls, uint64_t pos, char *to, size_t most)
             buf_reset(&a->out);
             a->sent = 0;
         }
-        resume = a->paused && a->out.len - a->sent < LOW_WATER;
-        a->paused &= !resume;
+        if (a->paused && a->out.len - a->sent < LOW_WATER) { /* under the lock: the last wish is the right one */
+            a->paused = false;
+            generation_pause(a->generation, false);
+        }
     } else if (a->ended) {
         got = buf_failed(&a->out) ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     } else {
@@ -121,8 +122,6 @@ static ssize_t read_events(void *cls, uint64_t pos, char *to, size_t most)
         MHD_suspend_connection(a->conn);
     }
     pthread_mutex_unlock(&a->mu);
-    if (resume)
-        generation_pause(a->generation, false);
     return got;
 }
 
@@ -180,22 +179,22 @@ static void begin_watching(struct net_task *t)
 static void on_text(void *ctx, struct str piece)
 {
     struct answering *a = ctx;
-    bool pause = false, woke = false;
+    bool woke = false;
     if (a->rq) /* the outcome has the whole */
         return;
     pthread_mutex_lock(&a->mu);
     if (!a->gone) {
         answering_add_token(&a->out, piece);
         a->started = true;
-        pause = !a->paused && a->out.len - a->sent > HIGH_WATER;
-        a->paused |= pause;
+        if (!a->paused && a->out.len - a->sent > HIGH_WATER) {
+            a->paused = true;
+            generation_pause(a->generation, true);
+        }
         woke = wake_reader(a);
     }
     pthread_mutex_unlock(&a->mu);
     if (woke)
         count_suspended(a->api, -1);
-    if (pause)
-        generation_pause(a->generation, true);
 }
 
 static void add_citations(const struct answering *a, const struct generation_outcome *o, struct buf *out)
@@ -243,7 +242,7 @@ static void record(struct answering *a, const struct generation_outcome *o)
         .found = o->found,
         .confidence = a->confidence,
         .cost_nano = o->llm->cost,
-        .total_ms = (uint32_t)(a->total_ns / 1000000),
+        .total_ms = (uint32_t)((a->total_ns + a->admission_ns) / 1000000),
         .chunks = buf_str(&a->chunk_ids),
     };
     (void)history_add(api->opt.history, &h); /* counts what it drops */

@@ -22,6 +22,7 @@ static struct answer_parts parts_of(const struct question *q, struct str citatio
                                  .citations = citations,
                                  .complexity = k->analysis.complexity,
                                  .source = k->answer.source,
+                                 .degraded_reason = k->prompt ? "internal" : NULL,
                                  .stage_ns = k->stage_ns,
                                  .admission_ns = q->admission_ns,
                                  .total_ns = k->total_ns,
@@ -78,6 +79,7 @@ static void record(struct api *api, const struct question *q, const struct reque
                               .model = STR_LIT(""),
                               .source = answer_source_name(k->answer.source),
                               .complexity = complexity_name(k->analysis.complexity),
+                              .degraded_reason = k->prompt ? "internal" : NULL,
                               .found = k->answer.found,
                               .confidence = k->answer.confidence,
                               .total_ms = (uint32_t)((k->total_ns + q->admission_ns) / 1000000),
@@ -152,10 +154,13 @@ static const char *failed_stage(const struct ask *k)
     return last < 0 ? "admission" : stage_name((enum stage)last);
 }
 
-static bool wants_stream(struct request *rq)
+/* The body says it, or, where it does not, a client that takes nothing but events. */
+static bool wants_stream(struct request *rq, const struct query *q)
 {
     const char *accept = request_header(rq, "Accept");
-    return accept && strcasestr(accept, "text/event-stream");
+    if (q->stream || q->no_stream)
+        return q->stream;
+    return accept && strcasestr(accept, "text/event-stream") && !strcasestr(accept, "application/json");
 }
 
 static void end_question(struct request *rq)
@@ -171,12 +176,8 @@ static bool write_result(struct request *rq, struct question *q, rag_code rc)
 {
     struct api *api = rq->api;
     struct ask *k = &q->ask;
-    if (!rc && k->prompt) {
-        rc = answering_start(rq, q);
-        if (!rc)
-            return false;
-        rag_err_set(&q->err, rc, "generation: %s", rag_code_name(rc));
-    }
+    if (!rc && k->prompt && answering_start(rq, q) == RAG_OK)
+        return false;
     if (rc) {
         bool refused = rc == RAG_EINVAL || rc == RAG_ENOTFOUND;
         reply_rc(rq, rc, &q->err, failed_stage(k));
@@ -186,7 +187,7 @@ static bool write_result(struct request *rq, struct question *q, rag_code rc)
             write_hits(rq, q);
         else
             write_extract(rq, q);
-        count_query(api, k, QUERY_OK, q->admission_ns);
+        count_query(api, k, k->prompt ? QUERY_DEGRADED : QUERY_OK, q->admission_ns);
     }
     end_question(rq);
     return true;
@@ -252,7 +253,7 @@ static void admit(struct request *rq, bool search)
         return;
     uint64_t number = atomic_fetch_add_explicit(&api->next_id, 1, memory_order_relaxed);
     snprintf(q->id, sizeof q->id, "qry-%s-%llx", api->id_prefix, (unsigned long long)number);
-    q->stream = !search && (k->query.stream || wants_stream(rq));
+    q->stream = !search && wants_stream(rq, &k->query);
     if (gauge_add(api->m.concurrent, 1) > (int64_t)api->opt.max_concurrent_queries) {
         reply_error(rq, 503, "too_many_queries", NULL, "too many queries at a time; try again");
         counter_add(api->m.queries[QUERY_REJECTED][COMPLEXITY_UNKNOWN], 1);

@@ -292,6 +292,7 @@ static rag_code query_fields(const json_t *root, bool search, struct arena *a, s
         rc = take_numbers(root, q, err);
     if (!rc)
         rc = take_bool(root, "stream", &q->stream, err);
+    q->no_stream = json_is_false(field(root, "stream"));
     if (!rc)
         rc = take_bool(root, "explain", &q->explain, err);
     if (!rc && field(root, "filters"))

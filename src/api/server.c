@@ -187,7 +187,8 @@ static void set_descriptor_limit(struct api *api)
 {
     struct rlimit lim;
     rlim_t want = (rlim_t)api->opt.max_connections + OVERFLOW_CONNECTIONS + OTHER_DESCRIPTORS +
-                  2 * (rlim_t)api->opt.max_generations; /* a call, and a copy of its client's socket */
+                  (rlim_t)api->opt.max_generations +        /* calls */
+                  (rlim_t)api->opt.max_concurrent_queries; /* copies of their clients' sockets, waiting ones too */
     api->hard_connections = (int)api->opt.max_connections + OVERFLOW_CONNECTIONS;
     if (getrlimit(RLIMIT_NOFILE, &lim) || lim.rlim_cur >= want)
         return;

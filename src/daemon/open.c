@@ -262,12 +262,12 @@ rag_code open_llm(const struct config *c, struct metrics *metrics, struct open_l
     return rc;
 }
 
-/* The client before the ledger: until its thread has stopped, it may settle. llm_close has waited for reservations, so
- * the ledger hands nothing to the client any more. */
+/* After llm_close nothing is reserved or settled any more. The ledger's thread may still be inside a post to the client,
+ * so the client stops last. */
 void open_llm_close(struct open_llm *o)
 {
     llm_close(o->llm);
-    net_client_stop(o->net);
     ledger_close(o->ledger);
+    net_client_stop(o->net);
     *o = (struct open_llm){0};
 }

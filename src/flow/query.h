@@ -38,7 +38,7 @@ struct query {
     uint32_t top_k;   /* 1..100; contexts or hits wanted */
     double min_score; /* 0..1 */
     struct filter filter;
-    bool explain, stream;
+    bool explain, stream, no_stream; /* no_stream: it says "stream": false */
 };
 
 /* The analyser's verdict. */

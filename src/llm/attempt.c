@@ -17,15 +17,19 @@ static int64_t ms(uint32_t n)
 
 /* ---- the end --------------------------------------------------------------------------------------------- */
 
+/* Once for each attempt: at its first token, or at its end when none came. */
 static void report(struct attempt *a, enum fate fate)
 {
+    if (a->is_reported)
+        return;
+    a->is_reported = true;
     struct breaker *b = &a->m->breaker;
     const struct breaker_rules *rules = &a->llm->opt.breaker;
     enum breaker_state before = b->state;
     int64_t now = clock_mono_ns();
     if (fate == FATE_OK)
         breaker_succeed(b, rules, now, a->ticket);
-    else if (fate == FATE_RETRY || fate == FATE_NEXT)
+    else if (fate == FATE_RETRY || fate == FATE_NEXT || fate == FATE_LATE)
         breaker_fail(b, rules, now, a->ticket);
     else
         breaker_ignore(b, a->ticket);
@@ -123,7 +127,7 @@ void attempt_over(struct attempt *a, const char *outcome, enum fate fate, enum l
             snprintf(c->result.finish, sizeof c->result.finish, "%s", a->finish);
         attempt_free(a);
     }
-    if (fate != FATE_CANCELED)
+    if (fate != FATE_CANCELED && fate != FATE_LATE)
         call_attempt_over(c, plan, fate, reason, retry_after_ms);
 }
 
@@ -180,6 +184,7 @@ static void on_content(struct attempt *a, struct str text)
     if (!a->has_content) {
         a->has_content = true;
         a->state = ATTEMPT_STREAMING;
+        report(a, FATE_OK); /* the model works; a probe's place is not held while its answer flows */
         call_first_token(c, a); /* the others are gone then */
     }
     a->bytes_without_content = 0;
@@ -296,6 +301,8 @@ static void on_end(void *ctx, enum net_result r, const char *why)
 {
     struct attempt *a = ctx;
     a->net = NULL;
+    if (r == NET_RESOLVE || r == NET_REFUSED || r == NET_CONNECT_TIMEOUT || r == NET_TLS)
+        a->was_sent = false;
     if (r == NET_DONE && a->status == 200 && !a->is_stream && a->error.len)
         read_whole(a);
     if (r != NET_DONE && why && log_enabled(LOG_DEBUG))

@@ -165,6 +165,14 @@ static void start_waiting_calls(struct llm *l)
     l->starting = false;
 }
 
+/* A model that was asked late cannot be blamed for the end of the call's time. */
+static bool had_long_enough(const struct attempt *a)
+{
+    const struct llm_options *o = &a->llm->opt;
+    uint32_t expected = o->first_token_ms < o->answer_ms ? o->first_token_ms : o->answer_ms;
+    return a->state != ATTEMPT_RESERVING && clock_mono_ns() - a->start_ns >= ms(expected) / 2;
+}
+
 static void end_call(struct llm_call *c, enum llm_end end, enum llm_reason reason)
 {
     struct llm *l = c->llm;
@@ -173,10 +181,10 @@ static void end_call(struct llm_call *c, enum llm_end end, enum llm_reason reaso
     net_timer_stop(l->opt.net, &c->answer_timer);
     net_timer_stop(l->opt.net, &c->retry_timer);
     net_timer_stop(l->opt.net, &c->hedge_timer);
-    const char *outcome = end == LLM_CANCELED ? "canceled" : "timeout";
     for (int i = 0; i < MAX_AT_ONCE; i++)
         if (c->at_once[i])
-            attempt_over(c->at_once[i], outcome, FATE_CANCELED, reason);
+            attempt_over(c->at_once[i], end == LLM_CANCELED ? "canceled" : "timeout",
+                         end == LLM_FAILED && had_long_enough(c->at_once[i]) ? FATE_LATE : FATE_CANCELED, reason);
     if (c->waiting)
         leave_waiting(c);
     if (c->working)
@@ -191,9 +199,9 @@ static void end_call(struct llm_call *c, enum llm_end end, enum llm_reason reaso
     c->result.reason = reason;
     c->result.took_ns = clock_mono_ns() - c->begin_ns;
     c->events.end(c->ctx, &c->result);
-    llm_count_open(l, -1);
-    start_waiting_calls(l);
     unref(c);
+    start_waiting_calls(l);
+    llm_count_open(l, -1); /* llm_close may go on from here */
 }
 
 static enum llm_reason chosen_because(const struct llm_call *c)
@@ -231,7 +239,7 @@ static void go_on(struct llm_call *c)
 }
 
 /* Retries may be no more than a share of the calls: an outage is not made worse by those who suffer from it. */
-static bool take_retry(struct llm *l)
+static bool has_retry(struct llm *l)
 {
     int64_t now = clock_mono_ns();
     if (l->opt.retry_budget <= 0)
@@ -240,10 +248,7 @@ static bool take_retry(struct llm *l)
     l->refilled_ns = now;
     if (l->retry_tokens > RETRIES_IN_HAND)
         l->retry_tokens = RETRIES_IN_HAND;
-    if (l->retry_tokens < 1)
-        return false;
-    l->retry_tokens -= 1;
-    return true;
+    return l->retry_tokens >= 1;
 }
 
 static void on_retry(struct net_timer *t)
@@ -274,10 +279,11 @@ static int64_t retry_delay_ns(const struct llm_call *c, uint32_t plan, int64_t r
 static bool try_again(struct llm_call *c, uint32_t plan, int64_t retry_after_ms)
 {
     int64_t delay = retry_delay_ns(c, plan, retry_after_ms);
-    if (c->tries[plan] >= c->llm->opt.attempts || any_at_once(c) || !time_for(c, delay) || !take_retry(c->llm))
+    if (c->tries[plan] >= c->llm->opt.attempts || any_at_once(c) || !time_for(c, delay) || !has_retry(c->llm))
         return false;
     if (!net_timer_set(c->llm->opt.net, &c->retry_timer, clock_mono_ns() + delay))
         return false;
+    c->llm->retry_tokens -= 1;
     c->retry_plan = plan;
     c->retry_waiting = true;
     if (c->llm->retries)
@@ -322,13 +328,14 @@ static void on_hedge(struct net_timer *t)
 {
     struct llm_call *c = CALL_OF(t, hedge_timer);
     bool room = !c->at_once[0] || !c->at_once[1];
-    if (c->winner || !room || c->next_plan >= c->n_order || !take_retry(c->llm))
+    if (c->winner || c->warned || !room || !has_retry(c->llm) || !start_next(c))
         return;
-    if (!c->failed_first) { /* what comes of it is not its fault, but late */
+    c->llm->retry_tokens -= 1;
+    if (!c->failed_first) { /* it may still come, but it is late */
         c->failed_first = true;
         c->first_reason = LLM_TIMEOUT;
     }
-    if (start_next(c) && c->llm->hedges)
+    if (c->llm->hedges)
         counter_add(c->llm->hedges, 1);
 }
 

@@ -37,7 +37,7 @@ struct llm_options {
     struct metrics *metrics; /* NULL: none */
 };
 RAG_MUST_CHECK rag_code llm_open(const struct llm_options *opt, struct llm **out, struct rag_err *err);
-/* After the last call was released, before net and ledger stop. NULL is fine. */
+/* After the last call was released; then the ledger closes, then net stops. Waits for what is on its way. NULL is fine. */
 void llm_close(struct llm *l);
 
 /* Every call ends with LLM_CANCELED, those that start later, too. Any thread. */

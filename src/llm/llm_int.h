@@ -64,6 +64,7 @@ struct attempt {
     long status;
     bool is_stream, has_content, finished;
     bool was_sent;         /* the upstream may have begun to work */
+    bool is_reported;      /* the breaker knows */
     int64_t retry_after_ms;
     uint64_t bytes_without_content;
     uint32_t cjk;          /* of the text that came: what llm_count_tokens counts */
@@ -113,13 +114,15 @@ enum fate {
     FATE_RETRY,    /* failed; the same model may do better soon */
     FATE_NEXT,     /* failed; another model */
     FATE_REFUSED,  /* the request is at fault (4xx), not the model: another one may take it */
+    FATE_LATE,     /* the call's own time was over; the model had long enough */
     FATE_CANCELED
 };
 
 /* attempt.c */
 /* Breaker, reservation, request. False: not possible now (recorded, the reason noted). */
 bool attempt_start(struct llm_call *c, uint32_t plan);
-/* Settles, reports to the breaker, frees. The call is told by call_attempt_over unless the fate is FATE_CANCELED. */
+/* Settles, reports to the breaker, frees. The call is told by call_attempt_over unless it ends by itself (FATE_LATE,
+ * FATE_CANCELED). */
 void attempt_over(struct attempt *a, const char *outcome, enum fate fate, enum llm_reason reason);
 void attempt_pause(struct attempt *a, bool paused);
 

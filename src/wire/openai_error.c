@@ -4,7 +4,7 @@
 #include "wire/json_in.h"
 #include "wire/openai_int.h"
 
-enum { MESSAGE_BYTES = 200, TEXT_BYTES = 4096 /* of a body that is no JSON */ };
+enum { MESSAGE_BYTES = 200, TEXT_BYTES = 4096 /* of a part, searched */ };
 
 static const char *const quota_words[] = {
     "insufficient_quota",
@@ -158,12 +158,16 @@ static long status_in(const json_t *code)
     return v >= 400 && v < 600 ? v : 0;
 }
 
-static void add_part(struct buf *b, const json_t *v)
+/* Only the beginning is searched: a body can be a megabyte. */
+static void add_part(struct buf *b, struct str s)
 {
-    if (!json_is_string(v))
-        return;
     buf_addc(b, '\n');
-    buf_adds(b, json_in_str(v));
+    openai_add_valid(b, str_make(s.ptr, s.len < TEXT_BYTES ? s.len : TEXT_BYTES));
+}
+
+static struct str string_of(const json_t *v)
+{
+    return json_is_string(v) ? json_in_str(v) : (struct str){0};
 }
 
 /* One line: runs of white space and control characters become one space. `text` is valid UTF-8. */
@@ -199,14 +203,14 @@ enum chat_error openai_error_parse(long status, struct str body, char message[25
     const json_t *first = json_is_array(root) ? json_array_get(root, 0) : root;
     if (parsed && json_is_object(first)) {
         openai_error_parts(first, &p);
-        add_part(&text, p.message);
-        add_part(&text, p.code);
-        add_part(&text, p.type);
+        add_part(&text, string_of(p.message));
+        add_part(&text, string_of(p.code));
+        add_part(&text, string_of(p.type));
         status = status >= 400 || !status_in(p.code) ? status : status_in(p.code);
     } else if (json_is_string(root)) {
-        add_part(&text, root);
+        add_part(&text, json_in_str(root));
     } else {
-        openai_add_valid(&text, str_make(body.ptr, body.len < TEXT_BYTES ? body.len : TEXT_BYTES));
+        add_part(&text, body);
     }
     if (buf_failed(&text))
         buf_clear(&text);

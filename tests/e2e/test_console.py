@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import urllib.request
 import pytest
 
 import console_harness as harness
+import llmsim
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("RAGD_BIN", ROOT / "build" / "ragd")).resolve()
@@ -356,6 +358,132 @@ def test_key_is_asked_for_and_an_empty_collection_explains_ingest(chinese, tmp_p
         server.stop()
 
 
+# ---- with language models --------------------------------------------------------------------------------
+FLOWING = "cite=1,tokens=40,ttft_ms=50,tps=20"
+MODELS = """embedding: {provider: none}
+llm:
+  base_url: %s
+  timeouts: {inter_token_ms: 1500}
+  models:
+    - {name: small, model: small, class: small, price: {input: 0.2, output: 0.4}}
+retry: {budget: 0}
+breaker: {failures: 2}
+"""
+# What was drawn, whenever something changed: contexts, whether the text is still a hint, the text, whether it goes on.
+WATCH = """window.drawn = [];
+new MutationObserver(() => {
+  const t = document.getElementById('text');
+  window.drawn.push([document.querySelectorAll('#ctx li').length, !!t.querySelector('.hint'), t.textContent,
+                     t.getAttribute('aria-busy') === 'true']);
+}).observe(document.getElementById('main'), {childList: true, subtree: true, characterData: true});"""
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A server with one model, and the model."""
+    need_browser()
+    for program in (BIN, llmsim.BIN):
+        if not program.exists():
+            pytest.skip("%s is not built" % program)
+    done = subprocess.run([str(BIN), "ingest", "--data", str(tmp_path / "data"), str(ROOT / "sample" / "docs")],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with llmsim.Sim({"small": FLOWING}) as sim:
+        config = tmp_path / "ragd.yaml"
+        config.write_text(MODELS % sim.url)
+        server = Server(tmp_path, "--config", str(config))
+        server.sim = sim
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def talk(chinese, models):
+    """The page of that server."""
+    page = fresh(chinese, models.url)
+    page.wait("document.getElementById('state').checkVisibility()", what="the state of the models")
+    page.js(WATCH)
+    yield page
+    assert page.console() == []
+
+
+def test_tokens_are_shown_as_they_come(talk):
+    talk.ask(FEE)
+    drawn = talk.js("return window.drawn")
+    assert any(ctx and hint and busy for ctx, hint, _, busy in drawn), "the passages come before the first token"
+    texts = [text for _, hint, text, busy in drawn if busy and not hint]
+    assert len({len(t) for t in texts}) >= 3
+    assert talk.text("#text").startswith(texts[0][:4])
+    assert not talk.visible("#degraded")
+    badges = talk.text("#badges")
+    assert "small" in badges and re.search(r"¥0\.0*[1-9]\d*", badges)
+    open_first_citation(talk)
+    assert len(talk.text("#hit")) > 5
+    talk.press("Escape")
+    talk.wait("/¥0\\.0*[1-9]/.test(document.getElementById('state').textContent)", what="what was spent")
+
+
+def test_a_broken_answer_is_replaced_and_says_why(talk, models):
+    models.sim.set("small", "cite=1,fail=stall,at=12,tps=200")
+    talk.ask(FEE)
+    partial = [text for _, hint, text, busy in talk.js("return window.drawn") if busy and not hint]
+    assert partial
+    assert talk.js("return document.getElementById('degraded').dataset.reason") == "cut"
+    notice = talk.text("#degraded")
+    assert "中途断开" in notice and "替换" in notice
+    assert partial[0] not in talk.text("#text") and "3600" in talk.text("#text")
+    assert talk.count("#text button.cite") >= 1
+    talk.click("#lang")
+    assert "broke off" in talk.text("#degraded") and "replaced" in talk.text("#degraded")
+    talk.click("#lang")
+
+
+def test_models_that_fail_are_named(talk, models):
+    models.sim.set("small", "fail=http_500")
+    talk.ask(FEE)
+    assert talk.js("return document.getElementById('degraded').dataset.reason") == "upstream_error"
+    assert "替换" not in talk.text("#degraded") and "3600" in talk.text("#text")
+    talk.ask(FEE_EN)
+    talk.wait("[...document.querySelectorAll('#statel .warn')].some(e => /small.*熔断/.test(e.textContent))",
+              what="the open breaker")
+    talk.ask(UNKNOWN)
+    talk.ask(FEE)
+    assert talk.js("return document.getElementById('degraded').dataset.reason") == "breaker"
+
+
+def thumbs(server, which):
+    with urllib.request.urlopen(server.url + "/metrics", timeout=30) as r:
+        m = re.search(r'^ragd_feedback_total\{type="thumbs_%s"\} (\d+)$' % which, r.read().decode(), re.M)
+    return int(m.group(1)) if m else 0
+
+
+def test_feedback_is_sent_once_and_confirmed(talk, models):
+    assert not talk.visible("#judge")
+    talk.ask(FEE)
+    talk.click("#up")
+    talk.wait("document.getElementById('judged').textContent.includes('已保存')", what="the confirmation")
+    assert talk.js("return document.getElementById('up').getAttribute('aria-pressed')") == "true"
+    assert talk.js("return document.getElementById('up').disabled && document.getElementById('down').disabled")
+    assert (thumbs(models, "up"), thumbs(models, "down")) == (1, 0)
+    talk.ask(FEE_EN)
+    assert talk.js("return document.getElementById('up').getAttribute('aria-pressed')") == "false"
+    talk.cdp("Network.enable")
+    talk.cdp("Network.setBlockedURLs", urls=["*/v1/feedback"])
+    try:
+        talk.click("#down")
+        talk.wait("document.querySelector('#judged.bad')", what="that it was not stored")
+    finally:
+        talk.cdp("Network.setBlockedURLs", urls=[])
+        talk.console()
+    talk.click("#down")
+    talk.wait("document.getElementById('judged').textContent.includes('已保存')", what="the confirmation")
+    assert (thumbs(models, "up"), thumbs(models, "down")) == (1, 1)
+    talk.click("#hist li:nth-child(2) button")
+    assert talk.js("return document.getElementById('up').getAttribute('aria-pressed')") == "true"
+
+
 # ---- by keyboard, on a phone, in the dark, for everyone --------------------------------------------------
 def test_keyboard_alone(page):
     page.js("document.activeElement.blur()")
@@ -440,7 +568,7 @@ def test_page_is_one_file_under_a_strict_policy(url):
         policy, kind, page = r.headers["Content-Security-Policy"], r.headers["Content-Type"], r.read().decode()
     assert kind.startswith("text/html")
     assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "frame-ancestors 'none'" in policy
-    assert len(page.encode()) < 60000
+    assert len(page.encode()) < 72000
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "src=\"http", "href=\"http"):
         assert word not in page
 
@@ -493,4 +621,22 @@ def test_accessible(page, axe, scheme, size):
     page.wait("document.querySelector('#alert .note.err')")
     found += violations(page, axe, "error")
     page.console()
+    assert found == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [harness.LAPTOP, harness.PHONE])
+def test_accessible_with_models(talk, models, axe, scheme, size):
+    talk.media(scheme)
+    talk.size(*size)
+    no_sideways(talk, size[0], "start")
+    found = violations(talk, axe, "start")
+    models.sim.set("small", "fail=http_500")
+    talk.ask(FEE)
+    talk.ask(FEE_EN)
+    talk.click("#up")
+    talk.wait("document.getElementById('judged').textContent.includes('已保存')"
+              " && document.querySelectorAll('#statel .warn').length", what="feedback and breaker")
+    no_sideways(talk, size[0], "degraded")
+    found += violations(talk, axe, "degraded")
     assert found == []
