@@ -32,8 +32,9 @@ struct answering {
     size_t sent;
     bool waiting; /* the reader suspended the connection */
     bool paused, ended, gone, started;
+    bool broken; /* no memory for what follows */
 
-    /* Of the answer; written before the generation starts. */
+    /* Of the answer; written by the question thread. */
     char id[64], request_id[129], key[65];
     enum complexity complexity;
     float confidence;
@@ -200,7 +201,7 @@ static void on_text(void *ctx, struct str piece)
 static void add_citations(const struct answering *a, const struct generation_outcome *o, struct buf *out)
 {
     if (o->source == SOURCE_EXTRACT) {
-        buf_adds(out, buf_str(&a->extract_citations));
+        buf_adds(out, a->extract_citations.len ? buf_str(&a->extract_citations) : STR_LIT("[]"));
         return;
     }
     json_add_open(out, '[');
@@ -225,7 +226,7 @@ static void record(struct answering *a, const struct generation_outcome *o)
 {
     struct api *api = a->api;
     const char *text = a->question.ptr;
-    if (!api->opt.history || o->canceled)
+    if (!api->opt.history || o->canceled || a->broken)
         return;
     struct history_query h = {
         .id = str_of(a->id),
@@ -292,12 +293,12 @@ static void write_end(struct answering *a, const struct answer_parts *p)
     sse_end(&a->out);
 }
 
-static void write_canceled(struct answering *a)
+static void write_error(struct answering *a, const char *code, const char *message)
 {
     sse_begin(&a->out, "error");
     json_add_open(&a->out, '{');
     json_add_key(&a->out, "error");
-    error_json(&a->out, a->request_id, 503, "shutting_down", NULL, "the server is stopping");
+    error_json(&a->out, a->request_id, 503, code, NULL, message);
     json_add_close(&a->out, '}');
     sse_end(&a->out);
 }
@@ -324,8 +325,11 @@ static void on_end(void *ctx, const struct generation_outcome *o)
     count(a, o);
     record(a, o);
     buf_init(&citations, MEM_REQUEST);
-    add_citations(a, o, &citations);
-    add_explain(a, o);
+    if (!a->broken) {
+        add_citations(a, o, &citations);
+        add_explain(a, o);
+    }
+    a->broken |= buf_failed(&citations) || buf_failed(&a->explain_json);
     struct answer_parts p = {
         .id = str_of(a->id),
         .text = o->text,
@@ -348,7 +352,7 @@ static void on_end(void *ctx, const struct generation_outcome *o)
     if (rq) {
         if (o->canceled)
             reply_error(rq, 503, "canceled", NULL, "the server is stopping, or the client went away");
-        else if (buf_failed(&citations) || buf_failed(&a->explain_json))
+        else if (a->broken)
             reply_error(rq, 503, "out_of_memory", NULL, "out of memory");
         else
             write_answer(a, &p, rq);
@@ -356,7 +360,9 @@ static void on_end(void *ctx, const struct generation_outcome *o)
     } else {
         pthread_mutex_lock(&a->mu);
         if (o->canceled)
-            write_canceled(a);
+            write_error(a, "shutting_down", "the server is stopping");
+        else if (a->broken)
+            write_error(a, "out_of_memory", "out of memory");
         else
             write_end(a, &p);
         a->ended = true;
@@ -373,13 +379,15 @@ static void on_end(void *ctx, const struct generation_outcome *o)
 
 /* ---- start: a question thread ----------------------------------------------------------------------------- */
 
-static void render(struct answering *a, const struct ask *k, bool stream)
+/* Everything that names chunks, while they are pinned. */
+static void render(struct answering *a, const struct ask *k, bool stream, bool extract)
 {
     for (uint32_t i = 0; i < k->prompt->n_passages; i++) {
         answer_json_passage(&a->passages, k, i);
         a->passage_end[i] = (uint32_t)a->passages.len;
     }
-    answer_json_citations(&a->extract_citations, k);
+    if (extract)
+        answer_json_citations(&a->extract_citations, k);
     answer_json_chunk_ids(&a->chunk_ids, k);
     if (k->query.explain)
         answer_json_explain(&a->explain_json, k);
@@ -398,6 +406,9 @@ static void render(struct answering *a, const struct ask *k, bool stream)
     buf_adds(&a->question, k->query.text);
     a->collection_len = (uint32_t)k->query.collection.len;
     a->user_len = (uint32_t)k->query.user_id.len;
+    a->broken = buf_failed(&a->out) || buf_failed(&a->contexts) || buf_failed(&a->extract_citations) ||
+                buf_failed(&a->passages) || buf_failed(&a->explain_json) || buf_failed(&a->chunk_ids) ||
+                buf_failed(&a->question);
 }
 
 static struct answering *new_answering(struct request *rq, const struct question *q)
@@ -426,13 +437,6 @@ static struct answering *new_answering(struct request *rq, const struct question
     a->admission_ns = q->admission_ns;
     a->total_ns = k->total_ns;
     memcpy(a->stage_ns, k->stage_ns, sizeof a->stage_ns);
-    render(a, k, q->stream);
-    if (buf_failed(&a->out) || buf_failed(&a->contexts) || buf_failed(&a->extract_citations) ||
-        buf_failed(&a->passages) || buf_failed(&a->explain_json) || buf_failed(&a->chunk_ids) ||
-        buf_failed(&a->question)) {
-        unref(a);
-        return NULL;
-    }
     return a;
 }
 
@@ -465,7 +469,10 @@ rag_code answering_start(struct request *rq, struct question *q)
     count_answering(api, 1);
     pthread_mutex_lock(&a->mu);
     rag_code rc = generation_start(api->opt.pipeline, &q->ask, &opt, &a->generation);
-    if (!rc) {
+    if (!rc) { /* while the model is being asked */
+        bool made = ask_extract(api->opt.pipeline, &q->ask) == RAG_OK;
+        generation_stand_in(a->generation, &q->ask, made);
+        render(a, &q->ask, stream, made);
         ask_end(api->opt.pipeline, &q->ask);
         arena_clear(&q->scratch);
     }

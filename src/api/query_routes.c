@@ -176,8 +176,11 @@ static bool write_result(struct request *rq, struct question *q, rag_code rc)
 {
     struct api *api = rq->api;
     struct ask *k = &q->ask;
-    if (!rc && k->prompt && answering_start(rq, q) == RAG_OK)
-        return false;
+    if (!rc && k->prompt) {
+        if (answering_start(rq, q) == RAG_OK)
+            return false;
+        rc = ask_extract(api->opt.pipeline, k);
+    }
     if (rc) {
         bool refused = rc == RAG_EINVAL || rc == RAG_ENOTFOUND;
         reply_rc(rq, rc, &q->err, failed_stage(k));

@@ -78,25 +78,33 @@ static rag_code fuse(const struct pipeline *p, struct ask *const *ks, uint32_t n
     return rc;
 }
 
-/* The extract first: whatever becomes of the model, there is an answer. */
-static rag_code generate(const struct pipeline *p, struct ask *const *ks, uint32_t n)
+/* With models: what they are told. The extract then waits until they are asked (ask_extract). */
+static rag_code write_prompt(const struct pipeline *p, struct ask *k)
 {
-    struct ask *k = ks[0];
-    (void)n;
-    rag_code rc = extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile,
-                                 k->arena, &k->answer);
-    if (rc || !p->llm || k->hits.n == 0)
-        return rc;
     struct str own = knowledge_system_prompt(p->knowledge, k->query.collection);
     struct prompt_options opt = {own.len ? own : p->system_prompt, p->nonce_key};
     struct prompt *prompt = arena_alloc(k->arena, sizeof *prompt);
     if (!prompt)
         return RAG_ENOMEM;
     k->route = route_choose(&k->analysis, k->confidence, &p->profile);
-    rc = prompt_build(&opt, &k->query, &k->analysis, &k->hits, &k->route, k->arena, prompt);
+    rag_code rc = prompt_build(&opt, &k->query, &k->analysis, &k->hits, &k->route, k->arena, prompt);
     if (!rc)
         k->prompt = prompt;
     return rc == RAG_ENOTFOUND ? RAG_OK : rc;
+}
+
+static rag_code generate(const struct pipeline *p, struct ask *const *ks, uint32_t n)
+{
+    struct ask *k = ks[0];
+    (void)n;
+    rag_code rc = p->llm && k->hits.n ? write_prompt(p, k) : RAG_OK;
+    return rc || k->prompt ? rc : ask_extract(p, k);
+}
+
+rag_code ask_extract(const struct pipeline *p, struct ask *k)
+{
+    return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile, k->arena,
+                          &k->answer);
 }
 
 static void explain_analysis(const struct ask *k, struct buf *out)

@@ -45,7 +45,7 @@ struct ask {
     struct qvec qvec;
     struct hits hits;
     float confidence;
-    struct answer answer; /* the extract: the answer itself, or, with a prompt, what stands in for the model's */
+    struct answer answer; /* the extract; with a prompt only after ask_extract */
     struct route route;
     struct prompt *prompt; /* a model is wanted: pipeline/generate.h goes on; NULL: the extract is the answer */
     int64_t arrived_ns;       /* in: monotonic, when its time began to run; 0: when the stages begin */
@@ -66,6 +66,8 @@ enum { ASK_BATCH = 16 };
 void ask_run_batch(const struct pipeline *p, struct ask *const *asks, uint32_t n, rag_code *rc, struct rag_err *err);
 /* Whether questions take long enough (an encoder runs) to be worth a thread of their own. */
 bool ask_is_heavy(const struct pipeline *p);
+/* Makes the extract of an ask that has a prompt: what stands in for the model's answer. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code ask_extract(const struct pipeline *p, struct ask *k);
 void ask_end(const struct pipeline *p, struct ask *ask);
 
 #endif

@@ -1,5 +1,7 @@
 #include "pipeline/generate.h"
 
+#include <pthread.h>
+
 #include "stages/generation/citations.h"
 #include "wire/json_out.h"
 
@@ -10,7 +12,9 @@ struct generation {
     struct citation_filter filter;
     struct buf shown; /* everything that went out */
     struct buf piece; /* the part of it that goes out now */
-    struct str extract, not_found; /* extract: a copy; not_found: a literal */
+    struct str not_found;  /* a literal */
+    pthread_mutex_t ready; /* held until the extract is there */
+    struct buf extract;
     bool extract_found;
     struct route route;
     uint32_t n_passages, n_duplicates, prompt_tokens;
@@ -39,7 +43,7 @@ static void stand_in(const struct generation *g, const char *reason, struct gene
     o->source = SOURCE_EXTRACT;
     o->degraded = true;
     o->reason = reason;
-    o->text = g->extract;
+    o->text = g->extract.len ? buf_str(&g->extract) : g->not_found;
     o->found = g->extract_found;
     o->supported = true;
 }
@@ -48,6 +52,8 @@ static void on_end(void *ctx, const struct llm_result *r)
 {
     struct generation *g = ctx;
     struct generation_outcome o = {.llm = r, .canceled = r->end == LLM_CANCELED};
+    pthread_mutex_lock(&g->ready);
+    pthread_mutex_unlock(&g->ready);
     if (r->end == LLM_ANSWERED) {
         citation_filter_end(&g->filter, &g->piece);
         if (g->filter.not_found && g->shown.len + g->piece.len == 0)
@@ -74,16 +80,10 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
                           struct generation **out)
 {
     struct generation *g = mem_zalloc(MEM_REQUEST, sizeof *g);
-    char *extract = mem_strndup(MEM_REQUEST, k->answer.text.ptr, k->answer.text.len);
-    if (!g || !extract) {
-        mem_free(MEM_REQUEST, g);
-        mem_free(MEM_REQUEST, extract);
+    if (!g)
         return RAG_ENOMEM;
-    }
     g->events = opt->events;
     g->ctx = opt->ctx;
-    g->extract = str_make(extract, k->answer.text.len);
-    g->extract_found = k->answer.found;
     g->not_found = prompt_not_found(&k->analysis);
     g->route = k->route;
     g->n_passages = k->prompt->n_passages;
@@ -92,6 +92,9 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
     citation_filter_init(&g->filter, k->prompt->n_passages);
     buf_init(&g->shown, MEM_REQUEST);
     buf_init(&g->piece, MEM_REQUEST);
+    buf_init(&g->extract, MEM_REQUEST);
+    pthread_mutex_init(&g->ready, NULL);
+    pthread_mutex_lock(&g->ready);
     *out = g; /* events may come before llm_start returns */
     struct llm_request rq = {
         .want = k->route.class,
@@ -110,9 +113,21 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
     if (rc) {
         *out = NULL;
         g->call = NULL;
+        pthread_mutex_unlock(&g->ready);
         generation_free(g);
     }
     return rc;
+}
+
+void generation_stand_in(struct generation *g, const struct ask *k, bool made)
+{
+    if (made) {
+        buf_adds(&g->extract, k->answer.text);
+        g->extract_found = k->answer.found && !buf_failed(&g->extract);
+        if (buf_failed(&g->extract))
+            buf_clear(&g->extract);
+    }
+    pthread_mutex_unlock(&g->ready);
 }
 
 void generation_cancel(struct generation *g)
@@ -133,7 +148,8 @@ void generation_free(struct generation *g)
         llm_release(g->call);
     buf_clear(&g->shown);
     buf_clear(&g->piece);
-    mem_free(MEM_REQUEST, (char *)(uintptr_t)g->extract.ptr);
+    buf_clear(&g->extract);
+    pthread_mutex_destroy(&g->ready);
     mem_free(MEM_REQUEST, g);
 }
 

@@ -35,9 +35,12 @@ struct generation_options {
     void *ctx;
 };
 struct generation;
-/* The ask has a prompt. Events never come within this call. The caller owes one generation_free. RAG_ENOMEM. */
+/* The ask has a prompt. The model is asked at once; what may stand in for it is made meanwhile: the same thread owes one
+ * generation_stand_in, and `end` waits for it. The caller owes one generation_free. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code generation_start(const struct pipeline *p, const struct ask *k, const struct generation_options *opt,
                                          struct generation **out);
+/* A copy of the ask's extract; made: it could be made (ask_extract). */
+void generation_stand_in(struct generation *g, const struct ask *k, bool made);
 void generation_cancel(struct generation *g); /* any thread */
 void generation_pause(struct generation *g, bool paused); /* backpressure; any thread */
 void generation_free(struct generation *g);   /* after or within end, when nobody else uses it any more */
