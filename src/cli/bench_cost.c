@@ -1,7 +1,6 @@
 /* ragd bench cost: every question under every profile, and once as if nobody cared what it costs. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,7 +287,7 @@ static int run(struct cost_bench *b, const struct cli_house *h)
     if (status < 0)
         status = check_answers(b);
     accounts_remove(b);
-    /* what the catalogue names is the last configuration's: the report needs classes and prices only */
+    choose_models(b, &h->cfg); /* what they point to lives as long as their configuration */
     return status < 0 ? print(b) : status;
 }
 
@@ -329,6 +328,9 @@ int bench_cost(int argc, char **argv)
     status = parse_output_tokens(&b);
     if (status >= 0)
         return status;
+    for (size_t len; b.upstream && (len = strlen(b.upstream)) && b.upstream[len - 1] == '/';)
+        if (!(b.upstream = arena_strndup(&b.arena, b.upstream, len - 1)))
+            return cli_fail(EXIT_FAIL, "bench cost: out of memory");
     struct cli_house house;
     status = cli_house_open("bench cost", &b.common, true, &house);
     if (status < 0) {

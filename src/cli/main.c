@@ -48,6 +48,9 @@ const struct cli_command cli_commands[] = {
      "  --check FILE     every error with its line and column; exit status 1 when there is one\n"
      "  --show           the values in effect and where each comes from; with --json as GET /v1/config\n",
      cmd_config, false},
+    {"bench", "cost [options]", "what questions cost, by profile",
+     "  --questions FILE  JSON lines with \"query\"\n",
+     cmd_bench, false},
     {"report", "[--since T] [--until T] [--json]", "what was asked and spent: costs, tokens, questions without an answer",
      "  --since T  a day (2026-11-24), or 7d or 24h before now; default: 7 days before --until\n"
      "  --until T  the last day that counts, or so long before now; default: now\n"

@@ -121,8 +121,8 @@ void attempt_over(struct attempt *a, const char *outcome, enum fate fate, enum l
     if (a->state == ATTEMPT_RESERVING) { /* the ledger still has it */
         a->call = NULL;
     } else {
-        if (a->reservation)
-            settle(a, outcome);
+        if (a->reservation) /* the ledger keeps the pointer: a literal */
+            settle(a, a->status >= 300 ? "http_error" : outcome);
         if (c->winner == a)
             snprintf(c->result.finish, sizeof c->result.finish, "%s", a->finish);
         attempt_free(a);

@@ -204,19 +204,38 @@ static uint64_t next(uint64_t *state) /* splitmix64: Steele, Lea & Flood 2014 */
     return z ^ (z >> 31);
 }
 
-void cost_zipf(double s, uint64_t seed, double *w, uint32_t n)
+static void shuffle(uint32_t *order, uint32_t n, uint64_t *state) /* Fisher and Yates; the bias of % is n / 2^64 */
 {
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = (uint32_t)(next(state) % i), t = order[j];
+        order[j] = order[i - 1];
+        order[i - 1] = t;
+    }
+}
+
+rag_code cost_zipf(double s, uint64_t seed, double *w, uint32_t n)
+{
+    size_t bytes;
+    uint32_t *order = size_mul_ok(n, sizeof *order, &bytes) ? mem_alloc(MEM_MISC, bytes) : NULL;
+    uint32_t ranks = n > COST_MIX ? n : COST_MIX;
     double sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += w[i] = pow(i + 1, -s);
+    if (!order)
+        return RAG_ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        order[i] = i;
+        w[i] = 0;
+    }
+    for (uint32_t rank = 0; rank < ranks && n; rank++) {
+        if (rank % n == 0)
+            shuffle(order, n, &seed);
+        double share = pow(rank + 1, -s);
+        w[order[rank % n]] += share;
+        sum += share;
+    }
     for (uint32_t i = 0; i < n; i++)
         w[i] /= sum;
-    for (uint32_t i = n; i > 1; i--) { /* Fisher and Yates; the bias of % is n / 2^64 */
-        uint32_t j = (uint32_t)(next(&seed) % i);
-        double t = w[j];
-        w[j] = w[i - 1];
-        w[i - 1] = t;
-    }
+    mem_free(MEM_MISC, order);
+    return RAG_OK;
 }
 
 struct weighted {

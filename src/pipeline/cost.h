@@ -15,6 +15,7 @@
 
 enum {
     COST_BASELINE_CHUNKS = 5, /* in full, whatever the question is */
+    COST_MIX = 1000,          /* questions of the mix that costs are promised for */
     COST_SHORT_PROMPT = 200   /* tokens of the short prompt that costs are promised for */
 };
 
@@ -42,9 +43,10 @@ struct cost_question {
 RAG_MUST_CHECK rag_code cost_run(const struct cost_options *opt, const struct str *questions, uint32_t n,
                                  struct cost_question *out, struct rag_err *err);
 
-/* w: double[n], sum 1: the questions, shuffled by `seed`, are asked as often as Zipf's law says, rank^-s. The same seed
- * gives the same weights. */
-void cost_zipf(double s, uint64_t seed, double *w, uint32_t n);
+/* w: double[n], sum 1: how often each question is asked when Zipf's law, rank^-s, holds for max(n, COST_MIX) ranks. Fewer
+ * questions stand for several ranks each: the ranks are filled with one shuffle of them after the other. The same seed
+ * gives the same weights. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code cost_zipf(double s, uint64_t seed, double *w, uint32_t n);
 struct cost_spread {
     double mean, p50, p95;
 };

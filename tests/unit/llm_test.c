@@ -50,7 +50,8 @@ struct server {
     atomic_llong billed; /* what the usage that was sent costs */
     struct llm_price price;
     sem_t came, go; /* a request is there; a reply that waits may go on */
-    char last[8192]; /* the last request, read when nothing is on its way */
+    pthread_mutex_t mu;
+    char last[8192]; /* the last request; under mu until the server has stopped */
 };
 struct conn {
     struct server *s;
@@ -98,7 +99,9 @@ static void *conn_main(void *arg)
         int nth = atomic_fetch_add(&c.s->requests, 1), at = 0;
         while (at < nth && at + 1 < SCRIPT && c.s->script[at + 1])
             at++;
-        memcpy(c.s->last, request, sizeof request);
+        pthread_mutex_lock(&c.s->mu);
+        strcpy(c.s->last, request);
+        pthread_mutex_unlock(&c.s->mu);
         sem_post(&c.s->came);
         c.s->script[at](c.s, c.fd);
     }
@@ -126,6 +129,7 @@ static void server_start(struct server *s)
     memset(s, 0, sizeof *s);
     sem_init(&s->came, 0, 0);
     sem_init(&s->go, 0, 0);
+    pthread_mutex_init(&s->mu, NULL);
     s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     CHECK(s->fd >= 0 && bind(s->fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(s->fd, 128) == 0);
     CHECK(getsockname(s->fd, (struct sockaddr *)&a, &len) == 0);
@@ -231,6 +235,12 @@ static void token_then_go(struct server *s, int fd)
     end_stream(fd);
 }
 
+static void token_after_go_then_go(struct server *s, int fd)
+{
+    if (wait_for(&s->go))
+        token_then_go(s, fd);
+}
+
 static void silent(struct server *s, int fd)
 {
     (void)s;
@@ -330,6 +340,7 @@ static struct world {
     struct llm *llm;
     struct llm_options opt;
     struct ledger_options ledger_opt;
+    int64_t mem_before;
 } w;
 static struct server *const large = &w.server[0], *const medium = &w.server[1], *const small = &w.server[2];
 
@@ -343,6 +354,7 @@ static void prepare(uint32_t n_models)
                                                      {200000000, 100000000, 400000000}};
     temp_dir_make();
     memset(&w, 0, sizeof w);
+    w.mem_before = mem_in_use(MEM_REQUEST);
     for (int i = 0; i < SERVERS; i++) {
         server_start(&w.server[i]);
         w.server[i].script[0] = ok;
@@ -384,8 +396,8 @@ static void open_world(void)
     CHECK_OK(llm_open(&w.opt, &w.llm, NULL));
 }
 
-/* Nothing is left: no call, no reservation, no memory. */
-static void close_world(void)
+/* Nothing is left but the folder: no call, no reservation, no memory. */
+static void close_all(void)
 {
     struct ledger_totals t;
     llm_close(w.llm);
@@ -398,7 +410,12 @@ static void close_world(void)
     metrics_free(w.metrics);
     for (int i = 0; i < SERVERS; i++)
         server_stop(&w.server[i]);
-    CHECK_EQ(mem_in_use(MEM_REQUEST), 0);
+    CHECK_EQ(mem_in_use(MEM_REQUEST), w.mem_before);
+}
+
+static void close_world(void)
+{
+    close_all();
     temp_dir_drop();
 }
 
@@ -530,7 +547,7 @@ TEST(an_answer_comes_with_its_usage_and_its_cost)
     CHECK(k.r.model == &w.model[0] && !k.r.fallback && k.r.first_token_ns > 0 && k.r.took_ns >= k.r.first_token_ns);
     CHECK(k.r.usage.given && k.r.usage.prompt == 100 && k.r.usage.cached == 40 && k.r.usage.completion == 20);
     CHECK_STR(str_of(k.r.finish), "stop");
-    CHECK_EQ(k.r.cost, (60 * 1400000000 + 40 * 700000000 + 20 * INT64_C(2800000000)) / 1000000);
+    CHECK_EQ(k.r.cost, 60 * 1400 + 40 * 700 + 20 * 2800);
     CHECK_EQ(k.r.cost, large->billed);
     ledger_totals(w.ledger, &t);
     CHECK_EQ(t.day_spent, k.r.cost);
@@ -561,12 +578,12 @@ TEST(a_failure_is_repeated_and_then_left_to_the_next_model)
     prepare(3);
     large->script[0] = status_500;
     large->script[1] = ok;
+    large->script[2] = status_500;
     open_world();
     run(&k);
     CHECK_END(&k, LLM_ANSWERED, "optimal");
     check_attempts(&k, "large:http_500 large:ok");
     CHECK_EQ(retries(), 1);
-    large->script[1] = status_500;
     run(&k);
     CHECK_END(&k, LLM_ANSWERED, "upstream_error");
     check_attempts(&k, "large:http_500 large:http_500 large:http_500 medium:ok");
@@ -703,7 +720,7 @@ TEST(after_the_first_token_nothing_is_repeated)
     CHECK_END(&k, LLM_CUT, "upstream_error");
     check_attempts(&k, "large:cut large:cut");
     CHECK_STR(str_of(k.text), "Hello");
-    CHECK_EQ(health_of(0).failures, 1); /* the later cut does not count */
+    CHECK_EQ(health_of(0).failures, 0); /* the first token was a success; a cut after it says nothing */
     CHECK_EQ(medium->requests, 0);
     close_world();
 }
@@ -805,6 +822,31 @@ TEST(a_canceled_probe_frees_its_place)
     close_world();
 }
 
+TEST(a_probe_gives_its_place_back_with_its_first_token)
+{
+    struct call probe, k;
+    prepare(1);
+    large->script[0] = status_500;
+    large->script[1] = token_then_go;
+    large->script[2] = ok;
+    w.opt.attempts = 1;
+    w.opt.breaker = (struct breaker_rules){.failures = 1, .successes = 2, .open_ns = 1000000};
+    open_world();
+    run(&k);
+    nap(5);
+    start(&probe);
+    CHECK(wait_for(&probe.token));
+    run(&k); /* the second success, while the first still streams */
+    CHECK_END(&k, LLM_ANSWERED, "optimal");
+    CHECK_EQ(health_of(0).state, BREAKER_CLOSED);
+    sem_post(&large->go);
+    wait_end(&probe);
+    CHECK_END(&probe, LLM_ANSWERED, "optimal");
+    CHECK_EQ(health_of(0).state, BREAKER_CLOSED);
+    CHECK_EQ(health_of(0).times_opened, 1);
+    close_world();
+}
+
 TEST(an_open_breaker_is_passed_by)
 {
     struct call k;
@@ -878,6 +920,23 @@ TEST(a_key_has_a_budget_of_its_own)
     close_world();
 }
 
+/* Of the closed ledger's file. */
+static int64_t rows_of_calls(const char *where)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    char path[128], sql[256];
+    snprintf(path, sizeof path, "%s/ledger.db", dir);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM calls WHERE %s", where);
+    CHECK_EQ(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    CHECK_EQ(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    CHECK_EQ(sqlite3_step(st), SQLITE_ROW);
+    int64_t n = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return n;
+}
+
 TEST(the_ledger_holds_what_the_servers_billed)
 {
     enum { CALLS = 24 };
@@ -909,9 +968,15 @@ TEST(the_ledger_holds_what_the_servers_billed)
     ledger_totals(w.ledger, &t);
     CHECK_EQ(t.day_spent, cost);
     CHECK_EQ(t.overruns, 0);
-    close_world();
-    CHECK_OK(ledger_open(&w.ledger_opt, &w.ledger, NULL)); /* in a new folder's stead: it is gone */
+    close_all();
+    CHECK_OK(ledger_open(&w.ledger_opt, &w.ledger, NULL)); /* and so does its file */
+    ledger_totals(w.ledger, &t);
+    CHECK_EQ(t.day_spent, cost);
+    CHECK_EQ(t.recovered, 0);
     ledger_close(w.ledger);
+    CHECK_EQ(rows_of_calls("state <> 1 OR outcome NOT IN ('ok', 'http_500', 'quota', 'http_429', 'http_400')"), 0);
+    CHECK_EQ(rows_of_calls("outcome = 'ok'"), CALLS);
+    CHECK_EQ(rows_of_calls("outcome <> 'ok' AND cost <> 0"), 0);
     temp_dir_drop();
 }
 
@@ -1181,23 +1246,26 @@ TEST(the_clock_stands_still_while_a_call_is_paused)
     close_world();
 }
 
-TEST(a_call_paused_before_its_first_token_goes_on_when_resumed)
+TEST(a_pause_before_the_first_token_holds_from_there_on)
 {
     struct call k;
     prepare(1);
-    large->script[0] = ok_after_go;
+    large->script[0] = token_after_go_then_go;
+    w.opt.inter_token_ms = 1000;
     open_world();
     start(&k);
     CHECK(wait_for(&large->came));
     llm_pause(k.c, true);
     barrier();
     sem_post(&large->go);
-    nap(50);
+    CHECK(wait_for(&k.token)); /* a few bytes still come */
+    nap(1500);
     CHECK_EQ(k.ends, 0);
     llm_pause(k.c, false);
+    sem_post(&large->go);
     wait_end(&k);
     CHECK_END(&k, LLM_ANSWERED, "optimal");
-    CHECK_STR(str_of(k.text), "Hello world");
+    CHECK_STR(str_of(k.text), "Hello again");
     close_world();
 }
 
