@@ -59,7 +59,8 @@ static rag_code read_question(struct cost_bench *b, struct str line, struct str 
     }
     rag_code rc = RAG_OK;
     if (out->len > MAX_QUESTION_BYTES || !utf8_valid(*out))
-        rc = rag_err_set(err, RAG_EFORMAT, "a question is UTF-8 of at most %d bytes", (int)MAX_QUESTION_BYTES);
+        rc =
+            rag_err_set(err, RAG_EFORMAT, "a question is UTF-8 of at most %d bytes", (int)MAX_QUESTION_BYTES);
     char *copy = rc ? NULL : arena_strndup(&b->arena, out->ptr, out->len);
     *out = str_make(copy, copy ? out->len : 0);
     json_decref(root);
@@ -78,7 +79,8 @@ static rag_code split_questions(struct cost_bench *b, struct str bytes, struct r
         if (!rc && q.len && b->n == MAX_QUESTIONS)
             rc = rag_err_set(&why, RAG_ETOOBIG, "more than %d questions", (int)MAX_QUESTIONS);
         if (rc)
-            return rag_err_set(err, rc, "%s:%u: %s", b->file, line, why.msg[0] ? why.msg : rag_code_name(rc));
+            return rag_err_set(err, rc == RAG_EINVAL ? RAG_EFORMAT : rc, "%s:%u: %s", b->file, line,
+                               why.msg[0] ? why.msg : rag_code_name(rc));
         if (q.len)
             b->questions[b->n++] = q;
         len += nl != NULL;
@@ -177,8 +179,8 @@ static void on_progress(void *ctx, uint64_t done, uint64_t total)
     cli_progress_step(ctx, done, total);
 }
 
-static rag_code run_row(struct cost_bench *b, const struct cli_house *h, const struct config *cfg, struct llm *llm,
-                        enum cost_row row, struct rag_err *err)
+static rag_code run_row(struct cost_bench *b, const struct cli_house *h, const struct config *cfg,
+                        struct llm *llm, enum cost_row row, struct rag_err *err)
 {
     struct pipeline p = open_pipeline(cfg, h->analyzer, &h->models, h->knowledge, llm);
     struct cli_progress bar;
@@ -238,10 +240,12 @@ static int check_answers(const struct cost_bench *b)
             degraded += b->rows[r][i].degraded;
         }
     if (asked == 0)
-        return cli_fail(EXIT_FAIL, "bench cost: nothing was found for any question: fill the folder with ragd ingest");
+        return cli_fail(EXIT_FAIL,
+                        "bench cost: nothing was found for any question: fill the folder with ragd ingest");
     if (degraded == asked)
-        return cli_fail(EXIT_FAIL, "bench cost: no model answered: see ragd query --explain, or assume the answers' "
-                                   "length with --output-tokens simulated");
+        return cli_fail(EXIT_FAIL,
+                        "bench cost: no model answered: see ragd query --explain, or assume the answers' "
+                        "length with --output-tokens simulated");
     return -1;
 }
 
@@ -271,9 +275,11 @@ static int run(struct cost_bench *b, const struct cli_house *h)
 {
     struct rag_err err = {0};
     if (h->remote)
-        return cli_fail(EXIT_FAIL,
-                        "bench cost: data folder %s: a server at %s holds it: stop it, or name another folder with "
-                        "--data", h->cfg.data, h->holder.address);
+        return cli_fail(
+            EXIT_FAIL,
+            "bench cost: data folder %s: a server at %s holds it: stop it, or name another folder with "
+            "--data",
+            h->cfg.data, h->holder.address);
     rag_code rc = load_questions(b, &err);
     choose_models(b, &h->cfg);
     if (!rc && (!b->call || b->upstream))
@@ -300,7 +306,8 @@ static int parse_output_tokens(struct cost_bench *b)
     errno = 0;
     unsigned long n = *z >= '0' && *z <= '9' ? strtoul(z, &end, 10) : 0;
     if (n == 0 || errno || *end || n > MAX_ANSWER_TOKENS)
-        return cli_fail(EXIT_USAGE, "bench cost: --output-tokens %s: simulated, or 1 to %d", z, (int)MAX_ANSWER_TOKENS);
+        return cli_fail(EXIT_USAGE, "bench cost: --output-tokens %s: simulated, or 1 to %d", z,
+                        (int)MAX_ANSWER_TOKENS);
     b->answer_tokens = (uint32_t)n;
     return -1;
 }
@@ -308,14 +315,11 @@ static int parse_output_tokens(struct cost_bench *b)
 int bench_cost(int argc, char **argv)
 {
     struct cost_bench b = {0};
-    const struct cli_option options[] = {CLI_COMMON_OPTIONS(&b.common),
-                                         {"--questions", &b.file, NULL},
-                                         {"--queries", &b.file, NULL},
-                                         {"--collection", &b.collection, NULL},
-                                         {"--upstream", &b.upstream, NULL},
-                                         {"--output-tokens", &b.output_tokens, NULL},
-                                         {"--json", NULL, &b.json},
-                                         {0}};
+    const struct cli_option options[] = {
+        CLI_COMMON_OPTIONS(&b.common),     {"--questions", &b.file, NULL},
+        {"--queries", &b.file, NULL},      {"--collection", &b.collection, NULL},
+        {"--upstream", &b.upstream, NULL}, {"--output-tokens", &b.output_tokens, NULL},
+        {"--json", NULL, &b.json},         {0}};
     int n, status = cli_parse("bench", argc, argv, options, &n);
     if (status >= 0)
         return status;
@@ -324,7 +328,8 @@ int bench_cost(int argc, char **argv)
     if (b.upstream && b.output_tokens)
         return cli_fail(EXIT_USAGE, "bench cost: --upstream and --output-tokens: one of them");
     if (b.upstream && strncmp(b.upstream, "http://", 7) != 0 && strncmp(b.upstream, "https://", 8) != 0)
-        return cli_fail(EXIT_USAGE, "bench cost: --upstream %s: a base URL like http://127.0.0.1:9000/v1", b.upstream);
+        return cli_fail(EXIT_USAGE, "bench cost: --upstream %s: a base URL like http://127.0.0.1:9000/v1",
+                        b.upstream);
     status = parse_output_tokens(&b);
     if (status >= 0)
         return status;

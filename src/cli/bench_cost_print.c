@@ -15,10 +15,11 @@ static const struct promise {
 } promises[COST_ROWS] = {[ROW_BALANCED] = {0.40, 0.13}, [ROW_COST] = {0.25, 0.08}};
 
 struct figures {
-    double cny, each_once, shortest_cny, short_cny; /* per 1,000 questions; each_once: none more often than another */
-    double share, share_each_once;                  /* of the baseline */
-    double share_low, share_high;                   /* 5 % and 95 % of SHUFFLES */
-    double hit_rate, short_hit_rate;                /* that a cache needs to reach promise.short_cny: with full contexts,
+    double cny, each_once, shortest_cny,
+        short_cny;                   /* per 1,000 questions; each_once: none more often than another */
+    double share, share_each_once;   /* of the baseline */
+    double share_low, share_high;    /* 5 % and 95 % of SHUFFLES */
+    double hit_rate, short_hit_rate; /* that a cache needs to reach promise.short_cny: with full contexts,
                                                        with short prompts */
     struct cost_spread prompt, answer, rules, shortest;
     double classes[CLASSES], one_down;
@@ -121,7 +122,8 @@ static double price_cny(nano_cny n)
 
 static void add_prices(const struct cost_report *r, struct buf *out)
 {
-    buf_addf(out, "prices %s, CNY per million tokens in/out:", r->priced ? "of the configuration" : "as in the promise");
+    buf_addf(out, "prices %s, CNY per million tokens in/out:",
+             r->priced ? "of the configuration" : "as in the promise");
     for (int c = CLASSES - 1; c >= 0; c--)
         for (uint32_t i = 0; i < r->models->n; i++) {
             const struct llm_model *m = &r->models->models[i];
@@ -137,40 +139,50 @@ static void add_answers(const struct cost_report *r, const struct figures *f, st
     if (r->answers == ANSWERS_CALLED)
         buf_addz(out, "answers: every question was answered by a model; tokens as its provider counts them");
     else if (r->answers == ANSWERS_FIXED)
-        buf_addf(out, "answers: no model was asked; assumed: %u tokens each, within the output budget", r->answer_tokens);
+        buf_addf(out, "answers: no model was asked; assumed: %u tokens each, within the output budget",
+                 r->answer_tokens);
     else
-        buf_addz(out, "answers: no model was asked; assumed: as long as the extract that stands in for one, within the "
-                      "output budget");
+        buf_addz(
+            out,
+            "answers: no model was asked; assumed: as long as the extract that stands in for one, within the "
+            "output budget");
     const struct cost_spread *a = &f[ROW_BALANCED].answer;
-    buf_addf(out, ";\n  mean %.0f, half of them up to %.0f, 95 %% up to %.0f tokens (balanced)\n", a->mean, a->p50, a->p95);
+    buf_addf(out, ";\n  mean %.0f, half of them up to %.0f, 95 %% up to %.0f tokens (balanced)\n", a->mean,
+             a->p50, a->p95);
 }
 
 static void add_table(const struct figures *f, struct buf *out)
 {
-    buf_addf(out, "\n%-12s %9s %8s %10s %15s   %-22s %-22s %s\n", "", "CNY/1,000", "share", "each once", "5 to 95 %",
-             "prompt mean, p50, p95", "answer mean, p50, p95", "small, medium, large, one class down");
+    buf_addf(out, "\n%-12s %9s %8s %10s %15s   %-22s %-22s %s\n", "", "CNY/1,000", "share", "each once",
+             "5 to 95 %", "prompt mean, p50, p95", "answer mean, p50, p95",
+             "small, medium, large, one class down");
     for (int i = 0; i < COST_ROWS; i++) {
         const struct figures *x = &f[i];
-        buf_addf(out, "%-12s %9.4f %6.1f %% %8.1f %% %6.1f to %4.1f %%   %6.0f %6.0f %6.0f   %6.0f %6.0f %6.0f   ",
-                 cost_row_names[i], x->cny, 100 * x->share, 100 * x->share_each_once, 100 * x->share_low, 100 * x->share_high,
-                 x->prompt.mean, x->prompt.p50, x->prompt.p95, x->answer.mean, x->answer.p50, x->answer.p95);
+        buf_addf(out,
+                 "%-12s %9.4f %6.1f %% %8.1f %% %6.1f to %4.1f %%   %6.0f %6.0f %6.0f   %6.0f %6.0f %6.0f   ",
+                 cost_row_names[i], x->cny, 100 * x->share, 100 * x->share_each_once, 100 * x->share_low,
+                 100 * x->share_high, x->prompt.mean, x->prompt.p50, x->prompt.p95, x->answer.mean,
+                 x->answer.p50, x->answer.p95);
         for (int c = 0; c < CLASSES; c++)
             buf_addf(out, "%5.1f ", 100 * x->classes[c]);
         buf_addf(out, "%5.1f %%\n", 100 * x->one_down);
     }
-    buf_addf(out,
-             "baseline: every question to large, the best %d chunks in full, no cache. share: of its cost; each once: when every "
-             "question is\nasked equally often; 5 to 95 %%: for %d other shuffles\n",
-             COST_BASELINE_CHUNKS, SHUFFLES);
+    buf_addf(
+        out,
+        "baseline: every question to large, the best %d chunks in full, no cache. share: of its cost; each once: when every "
+        "question is\nasked equally often; 5 to 95 %%: for %d other shuffles\n",
+        COST_BASELINE_CHUNKS, SHUFFLES);
 }
 
 static void add_trouble(const struct figures *f, struct buf *out)
 {
     for (int i = 0; i < COST_ROWS; i++)
         if (f[i].n_degraded || f[i].n_fallback || f[i].n_unasked)
-            buf_addf(out, "%s: %u answered by another model than planned, %u by none (these cost too little), %u without a "
-                          "prompt\n",
-                     cost_row_names[i], f[i].n_fallback, f[i].n_degraded, f[i].n_unasked);
+            buf_addf(
+                out,
+                "%s: %u answered by another model than planned, %u by none (these cost too little), %u without a "
+                "prompt\n",
+                cost_row_names[i], f[i].n_fallback, f[i].n_degraded, f[i].n_unasked);
 }
 
 static const char *verdict(double got, double limit, bool strictly)
@@ -184,23 +196,29 @@ static void add_promises(const struct figures *f, struct buf *out)
     for (int i = 0; i < COST_ROWS; i++)
         if (promises[i].share > 0)
             buf_addf(out, "  %-10s at most %.0f %% of the baseline: %.1f %%, %s\n", cost_row_names[i],
-                     100 * promises[i].share, 100 * f[i].share, verdict(f[i].share, promises[i].share, false));
-    buf_addf(out, "promised with prompts of about %d tokens (the same classes and answers, prices of %d prompt tokens):\n",
-             COST_SHORT_PROMPT, COST_SHORT_PROMPT);
+                     100 * promises[i].share, 100 * f[i].share,
+                     verdict(f[i].share, promises[i].share, false));
+    buf_addf(
+        out,
+        "promised with prompts of about %d tokens (the same classes and answers, prices of %d prompt tokens):\n",
+        COST_SHORT_PROMPT, COST_SHORT_PROMPT);
     for (int i = 0; i < COST_ROWS; i++)
         if (promises[i].short_cny > 0)
-            buf_addf(out,
-                     "  %-10s below ¥%.2f: ¥%.4f, %s; a cache that answers %.0f %% of the questions gets there (full contexts: "
-                     "%.0f %%)\n  %-10s the shortest real prompts: mean %.0f tokens, %.0f of them rules: ¥%.4f\n",
-                     cost_row_names[i], promises[i].short_cny, f[i].short_cny,
-                     verdict(f[i].short_cny, promises[i].short_cny, true), 100 * f[i].short_hit_rate,
-                     100 * f[i].hit_rate, "", f[i].shortest.mean, f[i].rules.mean, f[i].shortest_cny);
+            buf_addf(
+                out,
+                "  %-10s below ¥%.2f: ¥%.4f, %s; a cache that answers %.0f %% of the questions gets there (full contexts: "
+                "%.0f %%)\n  %-10s the shortest real prompts: mean %.0f tokens, %.0f of them rules: ¥%.4f\n",
+                cost_row_names[i], promises[i].short_cny, f[i].short_cny,
+                verdict(f[i].short_cny, promises[i].short_cny, true), 100 * f[i].short_hit_rate,
+                100 * f[i].hit_rate, "", f[i].shortest.mean, f[i].rules.mean, f[i].shortest_cny);
 }
 
 static void add_text(const struct cost_report *r, const struct figures *f, struct buf *out)
 {
-    buf_addf(out, "%u questions of %s, asked as often as Zipf's law says (s = %.1f over %d, fixed shuffle); no cache\n",
-             r->n, r->file, zipf_s, (int)(r->n > COST_MIX ? r->n : COST_MIX));
+    buf_addf(
+        out,
+        "%u questions of %s, asked as often as Zipf's law says (s = %.1f over %d, fixed shuffle); no cache\n",
+        r->n, r->file, zipf_s, (int)(r->n > COST_MIX ? r->n : COST_MIX));
     add_prices(r, out);
     add_answers(r, f, out);
     add_table(f, out);
@@ -208,7 +226,9 @@ static void add_text(const struct cost_report *r, const struct figures *f, struc
     if (r->promised)
         add_promises(f, out);
     else
-        buf_addz(out, "\nWhat is promised holds at other prices (large 1.4/2.8, medium 0.7/1.4, small 0.2/0.4).\n");
+        buf_addz(
+            out,
+            "\nWhat is promised holds at other prices (large 1.4/2.8, medium 0.7/1.4, small 0.2/0.4).\n");
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------ */

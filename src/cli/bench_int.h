@@ -19,8 +19,8 @@ struct cost_report {
     uint32_t n;
     const struct cost_question *rows[COST_ROWS]; /* n each */
     const struct llm_catalogue *models;
-    bool priced;        /* the prices are of the configuration, not those that costs are promised for */
-    bool promised;      /* the prices are those that costs are promised for */
+    bool priced;   /* the prices are of the configuration, not those that costs are promised for */
+    bool promised; /* the prices are those that costs are promised for */
     enum cost_answers answers;
     uint32_t answer_tokens; /* ANSWERS_FIXED */
 };

@@ -97,7 +97,8 @@ static rag_code start_call(const struct pipeline *p, const struct prompt *prompt
 
 /* ---- one question --------------------------------------------------------------------------------------- */
 
-static rag_code build(const struct pipeline *p, const struct ask *k, const struct route *r, struct prompt *out)
+static rag_code build(const struct pipeline *p, const struct ask *k, const struct route *r,
+                      struct prompt *out)
 {
     struct str own = knowledge_system_prompt(p->knowledge, k->query.collection);
     struct prompt_options opt = {own.len ? own : p->system_prompt, p->nonce_key};
@@ -110,22 +111,24 @@ static uint32_t least(uint32_t a, uint32_t b)
 }
 
 static rag_code assume_answer(const struct cost_options *opt, const struct ask *k, const struct route *r,
-                              struct cost_question *q)
+                              struct cost_question *q, struct rag_err *err)
 {
     const struct llm_catalogue *models = llm_models(opt->pipeline->llm);
     uint32_t order[LLM_MAX_MODELS];
     if (llm_plan(models, r->class, false, q->prompt + r->output_tokens, order) == 0)
-        return RAG_EUNSUPPORTED;
+        return rag_err_set(err, RAG_EUNSUPPORTED, "no model has room for %u tokens",
+                           q->prompt + r->output_tokens);
     const struct llm_model *m = &models->models[order[0]];
     q->class = m->class;
-    q->answer = least(opt->answer_tokens ? opt->answer_tokens : llm_count_tokens(k->answer.text), r->output_tokens);
+    q->answer =
+        least(opt->answer_tokens ? opt->answer_tokens : llm_count_tokens(k->answer.text), r->output_tokens);
     q->cost = llm_cost(&m->price, q->prompt, 0, q->answer);
     q->cost_shortest = llm_cost(&m->price, q->shortest, 0, q->answer);
     q->cost_short = llm_cost(&m->price, COST_SHORT_PROMPT, 0, q->answer);
     return RAG_OK;
 }
 
-static rag_code price(const struct cost_options *opt, struct ask *k, struct call *c)
+static rag_code price(const struct cost_options *opt, struct ask *k, struct call *c, struct rag_err *err)
 {
     struct cost_question *q = c->q;
     struct prompt made;
@@ -153,7 +156,7 @@ static rag_code price(const struct cost_options *opt, struct ask *k, struct call
                                 .prompt = prompt->tokens,
                                 .rules = llm_count_tokens(prompt->messages[0].content),
                                 .shortest = little.tokens};
-    return opt->call ? start_call(opt->pipeline, prompt, &route, c) : assume_answer(opt, k, &route, q);
+    return opt->call ? start_call(opt->pipeline, prompt, &route, c) : assume_answer(opt, k, &route, q, err);
 }
 
 static rag_code run_question(const struct cost_options *opt, struct str text, struct arena *a, struct call *c,
@@ -165,14 +168,14 @@ static rag_code run_question(const struct cost_options *opt, struct str text, st
     *c->q = (struct cost_question){0};
     rag_code rc = ask_run(opt->pipeline, &k, err);
     if (!rc && k.prompt)
-        rc = price(opt, &k, c);
+        rc = price(opt, &k, c, err);
     ask_end(opt->pipeline, &k);
     arena_reset(a);
     return rc;
 }
 
-rag_code cost_run(const struct cost_options *opt, const struct str *questions, uint32_t n, struct cost_question *out,
-                  struct rag_err *err)
+rag_code cost_run(const struct cost_options *opt, const struct str *questions, uint32_t n,
+                  struct cost_question *out, struct rag_err *err)
 {
     struct calls all = {.mu = PTHREAD_MUTEX_INITIALIZER, .fewer = PTHREAD_COND_INITIALIZER};
     struct arena arena = {0};
@@ -204,7 +207,8 @@ static uint64_t next(uint64_t *state) /* splitmix64: Steele, Lea & Flood 2014 */
     return z ^ (z >> 31);
 }
 
-static void shuffle(uint32_t *order, uint32_t n, uint64_t *state) /* Fisher and Yates; the bias of % is n / 2^64 */
+static void shuffle(uint32_t *order, uint32_t n,
+                    uint64_t *state) /* Fisher and Yates; the bias of % is n / 2^64 */
 {
     for (uint32_t i = n; i > 1; i--) {
         uint32_t j = (uint32_t)(next(state) % i), t = order[j];

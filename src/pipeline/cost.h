@@ -22,21 +22,23 @@ enum {
 struct cost_options {
     const struct pipeline *pipeline; /* with an llm: prompts are made for its models */
     struct str collection;
-    bool baseline;          /* the best COST_BASELINE_CHUNKS chunks to a large model, always */
-    bool call;              /* the models are asked; false: the length of their answers is assumed, nothing is sent */
+    bool baseline; /* the best COST_BASELINE_CHUNKS chunks to a large model, always */
+    bool call;     /* the models are asked; false: the length of their answers is assumed, nothing is sent */
     uint32_t answer_tokens; /* without call; 0: as long as the extract. Never above the output budget */
     void (*progress)(void *ctx, uint64_t done, uint64_t total);
     void *ctx;
 };
 struct cost_question {
-    bool asked;              /* false: nothing was retrieved, so there is no prompt: everything below is 0 */
-    bool one_down;           /* one class less was enough */
-    bool fallback, degraded; /* call: another model answered; none did (then cost is what the attempts cost) */
-    enum model_class class;  /* of the model that answers */
+    bool asked;    /* false: nothing was retrieved, so there is no prompt: everything below is 0 */
+    bool one_down; /* one class less was enough */
+    bool fallback,
+        degraded;           /* call: another model answered; none did (then cost is what the attempts cost) */
+    enum model_class class; /* of the model that answers */
     uint32_t prompt, answer; /* tokens */
     uint32_t rules;          /* of the prompt: what stands in every prompt */
     uint32_t shortest;       /* of the shortest prompt that can be made: one passage, PROMPT_LEAST_CONTEXT */
-    nano_cny cost, cost_shortest, cost_short; /* with this prompt, with the shortest, with COST_SHORT_PROMPT tokens */
+    nano_cny cost, cost_shortest,
+        cost_short; /* with this prompt, with the shortest, with COST_SHORT_PROMPT tokens */
 };
 /* out: struct cost_question[n]. A question has all the time it needs. Codes of ask_run; RAG_EUNSUPPORTED: no model can take
  * such a prompt. After a failure no call is at work any more. */

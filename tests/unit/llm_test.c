@@ -303,6 +303,12 @@ static void status_400(struct server *s, int fd)
     plain(fd, "400 Bad", "{\"error\":{\"message\":\"bad\"}}");
 }
 
+static void status_202(struct server *s, int fd)
+{
+    (void)s;
+    plain(fd, "202 Later", "{}");
+}
+
 static void status_402(struct server *s, int fd)
 {
     (void)s;
@@ -974,9 +980,25 @@ TEST(the_ledger_holds_what_the_servers_billed)
     CHECK_EQ(t.day_spent, cost);
     CHECK_EQ(t.recovered, 0);
     ledger_close(w.ledger);
-    CHECK_EQ(rows_of_calls("state <> 1 OR outcome NOT IN ('ok', 'http_500', 'quota', 'http_429', 'http_400')"), 0);
+    CHECK_EQ(rows_of_calls("state <> 1 OR outcome NOT IN ('ok', 'http_error')"), 0);
     CHECK_EQ(rows_of_calls("outcome = 'ok'"), CALLS);
     CHECK_EQ(rows_of_calls("outcome <> 'ok' AND cost <> 0"), 0);
+    temp_dir_drop();
+}
+
+/* Not those that lived on a stack. */
+TEST(the_ledger_keeps_its_own_words)
+{
+    struct call k;
+    prepare(1);
+    large->script[0] = status_202;
+    open_world();
+    for (int i = 0; i < 10; i++)
+        run(&k);
+    CHECK_END(&k, LLM_FAILED, "upstream_error");
+    check_attempts(&k, "large:http_202");
+    close_all();
+    CHECK_EQ(rows_of_calls("outcome = 'http_error'"), 10);
     temp_dir_drop();
 }
 
