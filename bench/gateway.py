@@ -31,7 +31,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 from latency import cpu_name, free_port, pct  # noqa: E402
 
-PORTKEY = "@portkey-ai/gateway@1.15.2"
+# With a newer @hono/node-server it answers every stream with 500 (its issue 1389).
+PORTKEY = {"dependencies": {"@portkey-ai/gateway": "1.15.2"}, "overrides": {"@hono/node-server": "1.13.8"}}
 SPEC = "ttft_ms=20,tps=1000,tokens=20"
 KEY = "sk-" + secrets.token_hex(32)  # LiteLLM's proxy wants one
 MODELS = {"large": 1.4, "medium": .7, "small": .2}  # CNY per million input tokens; output is twice that
@@ -41,7 +42,8 @@ AT_ONCE = 16
 def install(peers):
     node = peers / "node"
     node.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["npm", "install", "--prefix", node, "--no-audit", "--no-fund", "--ignore-scripts", PORTKEY], check=True)
+    (node / "package.json").write_text(json.dumps(PORTKEY))
+    subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=node, check=True)
     venv.create(peers / "venv", with_pip=True)
     subprocess.run([peers / "venv/bin/pip", "install", "-q", "-r", ROOT / "bench/requirements-gateway.txt"], check=True)
 

@@ -106,7 +106,7 @@ static ssize_t read_events(void *cls, uint64_t pos, char *to, size_t most)
         memcpy(to, a->out.ptr + a->sent, (size_t)got);
         a->sent += (size_t)got;
         if (a->sent == a->out.len) {
-            if (a->out.cap > HIGH_WATER) /* the contexts went out: the tokens need little */
+            if (a->out.cap > LOW_WATER) /* the contexts went out: the tokens need little */
                 buf_clear(&a->out);
             buf_reset(&a->out);
             a->sent = 0;
@@ -488,6 +488,9 @@ rag_code answering_start(struct request *rq, struct question *q)
     net_post(llm_net(llm), &a->begin);
     if (stream) { /* the reader's reference keeps `a` */
         rq->stream = a;
+        rq->state = NULL;
+        arena_clear(&rq->arena); /* q too: a stream keeps what it needs itself, and there may be many */
+        buf_clear(&rq->body);
         rq->status = 200;
         rq->content_type = SSE_CONTENT_TYPE;
         request_resume(rq, NULL);

@@ -137,7 +137,7 @@ static void add_prices(const struct cost_report *r, struct buf *out)
 static void add_answers(const struct cost_report *r, const struct figures *f, struct buf *out)
 {
     if (r->answers == ANSWERS_CALLED)
-        buf_addz(out, "answers: every question was answered by a model; tokens as its provider counts them");
+        buf_addz(out, "answers: the models were asked; tokens as their provider counts them");
     else if (r->answers == ANSWERS_FIXED)
         buf_addf(out, "answers: no model was asked; assumed: %u tokens each, within the output budget",
                  r->answer_tokens);

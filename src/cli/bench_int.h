@@ -6,7 +6,6 @@
 #include "llm/catalogue.h"
 #include "pipeline/cost.h"
 
-int cmd_bench(int argc, char **argv);
 int bench_cost(int argc, char **argv);
 
 /* ---- what `bench cost` found ---------------------------------------------------------------------------- */

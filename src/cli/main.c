@@ -48,8 +48,15 @@ const struct cli_command cli_commands[] = {
      "  --check FILE     every error with its line and column; exit status 1 when there is one\n"
      "  --show           the values in effect and where each comes from; with --json as GET /v1/config\n",
      cmd_config, false},
-    {"bench", "cost [options]", "what questions cost, by profile",
-     "  --questions FILE  JSON lines with \"query\"\n",
+    {"bench", "cost [--questions FILE] [--collection C] [--upstream URL | --output-tokens simulated|N] [--json]",
+     "what questions cost, by profile",
+     "  cost                  CNY per 1,000 questions by profile, beside every question to a large model with 5 chunks\n"
+     "  --questions FILE      JSON lines with \"text\", or a question a line (default sample/questions.jsonl)\n"
+     "  --collection C        default: default\n"
+     "  --upstream URL        ask models small, medium and large there (no key is sent)\n"
+     "  --output-tokens N     assume answers of N tokens; simulated: as long as the extract (default without a model)\n"
+     "  --json                one JSON object\n"
+     "A configured model is really asked, 5 calls a question, and paid for, unless --output-tokens is given.\n",
      cmd_bench, false},
     {"report", "[--since T] [--until T] [--json]", "what was asked and spent: costs, tokens, questions without an answer",
      "  --since T  a day (2026-11-24), or 7d or 24h before now; default: 7 days before --until\n"

@@ -14,8 +14,8 @@ const struct profile profile_balanced = {
     .answer_sentences = {2, 4, 6},
     .output_tokens = {100, 300, 800},
     .context_tokens = {600, 1200, 2400},
-    .passages = {3, 5, 8},
+    .passages = {3, 4, 6},
     .model_class = {0, 1, 2},
-    .class_down_above = 0.9F,
+    .class_down_above = 0.5F,
     .temperature = 0.2F,
 };

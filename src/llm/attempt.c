@@ -8,6 +8,8 @@
 #include "sys/clock.h"
 #include "text/utf8.h"
 
+/* An answer may be as long as tokens of this many bytes make it: an upstream that ignores max_tokens is cut off. */
+enum { MAX_BYTES_A_TOKEN = 64, SPARE_BYTES = 4096 };
 enum { MAX_BYTES_WITHOUT_CONTENT = 8 << 20, MAX_ERROR_BYTES = 16 << 10 };
 
 static int64_t ms(uint32_t n)
@@ -122,7 +124,7 @@ void attempt_over(struct attempt *a, const char *outcome, enum fate fate, enum l
         a->call = NULL;
     } else {
         if (a->reservation) /* the ledger keeps the pointer: a literal */
-            settle(a, a->status >= 300 ? "http_error" : outcome);
+            settle(a, a->status && a->status != 200 ? "http_error" : outcome);
         if (c->winner == a)
             snprintf(c->result.finish, sizeof c->result.finish, "%s", a->finish);
         attempt_free(a);
@@ -191,6 +193,9 @@ static void on_content(struct attempt *a, struct str text)
     restart_clock(a);
     count_text(a, text);
     c->events.text(c->ctx, text);
+    a->text_bytes += text.len;
+    if (a->text_bytes > (uint64_t)c->max_tokens * MAX_BYTES_A_TOKEN + SPARE_BYTES)
+        a->too_long = true;
 }
 
 static void take_chunk(struct attempt *a, const struct chat_chunk *k)
@@ -222,7 +227,7 @@ static bool on_event(void *ctx, struct str name, struct str data)
         a->broken = rc == RAG_ENOMEM ? "internal" : "garbage";
     else
         take_chunk(a, &k);
-    return !a->broken;
+    return !a->broken && !a->too_long;
 }
 
 static void on_head(void *ctx, const struct net_head *h)
@@ -254,6 +259,11 @@ static void on_body(void *ctx, struct str bytes)
     }
     a->bytes_without_content += bytes.len;
     rag_code rc = sse_reader_feed(&a->sse, bytes, on_event, a);
+    if (a->too_long) {
+        snprintf(a->finish, sizeof a->finish, "length");
+        attempt_over(a, "too_long", FATE_OK, LLM_OPTIMAL);
+        return;
+    }
     if (rc && !a->broken)
         a->broken = rc == RAG_ENOMEM ? "internal" : "garbage";
     if (!a->broken && a->bytes_without_content > MAX_BYTES_WITHOUT_CONTENT)

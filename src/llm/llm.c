@@ -320,6 +320,9 @@ void call_first_token(struct llm_call *c, struct attempt *a)
     for (int i = 0; i < MAX_AT_ONCE; i++)
         if (c->at_once[i] && c->at_once[i] != a)
             attempt_over(c->at_once[i], "canceled", FATE_CANCELED, LLM_OPTIMAL);
+    mem_free(MEM_REQUEST, c->text); /* nothing is repeated from here on */
+    c->text = NULL;
+    c->n_messages = 0;
     if (c->paused)
         attempt_pause(a, true);
 }

@@ -66,7 +66,8 @@ struct attempt {
     bool was_sent;         /* the upstream may have begun to work */
     bool is_reported;      /* the breaker knows */
     int64_t retry_after_ms;
-    uint64_t bytes_without_content;
+    uint64_t bytes_without_content, text_bytes;
+    bool too_long;
     uint32_t cjk;          /* of the text that came: what llm_count_tokens counts */
     uint64_t other_bytes;
     struct chat_usage usage;

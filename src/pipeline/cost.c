@@ -110,11 +110,14 @@ static uint32_t least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
-static rag_code assume_answer(const struct cost_options *opt, const struct ask *k, const struct route *r,
+static rag_code assume_answer(const struct cost_options *opt, struct ask *k, const struct route *r,
                               struct cost_question *q, struct rag_err *err)
 {
     const struct llm_catalogue *models = llm_models(opt->pipeline->llm);
     uint32_t order[LLM_MAX_MODELS];
+    rag_code rc = ask_extract(opt->pipeline, k);
+    if (rc)
+        return rc;
     if (llm_plan(models, r->class, false, q->prompt + r->output_tokens, order) == 0)
         return rag_err_set(err, RAG_EUNSUPPORTED, "no model has room for %u tokens",
                            q->prompt + r->output_tokens);

@@ -38,6 +38,7 @@ def test_every_profile_costs_less_than_the_baseline(simulated):
     assert rows["baseline"]["classes"] == {"small": 0, "medium": 0, "large": 1} and rows["baseline"]["share"] == 1
     for name in NAMES[1:]:
         assert 0 < rows[name]["share"] < 1
+        assert rows[name]["answer_tokens"]["mean"] > 10 and rows[name]["answer_tokens"]["p95"] > rows[name]["answer_tokens"]["p50"]
         assert rows[name]["share_p5"] <= rows[name]["share_each_once"] <= rows[name]["share_p95"]
         assert sum(rows[name]["classes"].values()) == pytest.approx(1, abs=1e-5)
     assert rows["cost"]["share"] < rows["balanced"]["share"]

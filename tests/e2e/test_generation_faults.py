@@ -325,7 +325,7 @@ def test_an_upstream_that_goes_away_and_comes_back(tmp_path):
 
 
 def test_no_budget_no_call(tmp_path):
-    with Generation(tmp_path, {"small": HEALTHY, "large": HEALTHY}, budget={"daily_cny": 0.000001}) as g:
+    with Generation(tmp_path, {"small": HEALTHY, "large": HEALTHY}, budget={"daily_cny": 0.0001}) as g:
         for x in (g.ask(explain=True), g.stream(explain=True).right()):
             assert x["degraded_reason"] == "budget_exceeded" and x["cost_cny"] == 0
         assert g.sim.stats()["total"]["requests"] == 0 and all(r["cost"] == 0 for r in g.ledger())

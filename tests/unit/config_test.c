@@ -276,9 +276,9 @@ TEST(profiles_fill_the_llm_half)
     static const struct {
         const char *profile;
         uint32_t generations, first_token, answer, context, passages, idle;
-    } want[] = {{"balanced", 50, 8000, 20000, 1200, 5, 20},
-                {"latency", 50, 4000, 10000, 1200, 5, 20},
-                {"throughput", 100, 8000, 20000, 1200, 5, 50},
+    } want[] = {{"balanced", 50, 8000, 20000, 1200, 4, 20},
+                {"latency", 50, 4000, 10000, 1200, 4, 20},
+                {"throughput", 100, 8000, 20000, 1200, 4, 50},
                 {"cost", 50, 8000, 20000, 800, 4, 10}};
     for (size_t i = 0; i < 4; i++) {
         CHECK_OK(load(NULL, NULL, (struct config_source){.profile = want[i].profile}));
@@ -287,6 +287,7 @@ TEST(profiles_fill_the_llm_half)
         CHECK_EQ(cfg.llm_answer_ms, want[i].answer);
         CHECK_EQ(cfg.profile.context_tokens[1], want[i].context);
         CHECK_EQ(cfg.profile.passages[1], want[i].passages);
+        CHECK_EQ(cfg.profile.model_class[1], i == 3 ? CLASS_SMALL : CLASS_MEDIUM);
         CHECK_EQ(cfg.llm_idle_connections, want[i].idle);
         done();
     }

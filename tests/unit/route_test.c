@@ -50,7 +50,7 @@ static void check_keeps(struct query_analysis qa, float confidence, const struct
 TEST(anything_else_keeps_its_class)
 {
     struct query_analysis qa = lookup(COMPLEXITY_MEDIUM);
-    check_keeps(qa, 0.9F, &profile_balanced); /* above, not at */
+    check_keeps(qa, profile_balanced.class_down_above, &profile_balanced); /* above, not at */
     check_keeps(qa, 0.1F, &profile_balanced);
     check_keeps(qa, NAN, &profile_balanced);
     qa.kind = QUERY_UTTERANCE;
