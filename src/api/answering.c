@@ -26,15 +26,14 @@ struct answering {
     struct net_task begin;
     bool watching_done;
 
-    /* Guards what follows, and is held by the question thread until it is done: events wait for that. */
-    pthread_mutex_t mu;
+    pthread_mutex_t mu; /* guards what follows */
     struct buf out;     /* events the client has not taken, from `sent` on */
     size_t sent;
     bool waiting; /* the reader suspended the connection */
     bool paused, ended, gone, started;
     bool broken; /* no memory for what follows */
 
-    /* Of the answer; written by the question thread. */
+    /* Of the answer; written by the question thread before generation_go. */
     char id[64], request_id[129], key[65];
     enum complexity complexity;
     float confidence;
@@ -318,8 +317,6 @@ static void on_end(void *ctx, const struct generation_outcome *o)
     struct buf citations;
     bool woke = false;
     log_set_request_id(a->request_id);
-    pthread_mutex_lock(&a->mu); /* the question thread is done */
-    pthread_mutex_unlock(&a->mu);
     stop_watching(a);
     gauge_add(a->api->m.concurrent, -1);
     count(a, o);
@@ -467,16 +464,7 @@ rag_code answering_start(struct request *rq, struct question *q)
     a->watch.fd = copy_socket(rq->conn);
     a->started_ns = clock_mono_ns();
     count_answering(api, 1);
-    pthread_mutex_lock(&a->mu);
     rag_code rc = generation_start(api->opt.pipeline, &q->ask, &opt, &a->generation);
-    if (!rc) { /* while the model is being asked */
-        bool made = ask_extract(api->opt.pipeline, &q->ask) == RAG_OK;
-        generation_stand_in(a->generation, &q->ask, made);
-        render(a, &q->ask, stream, made);
-        ask_end(api->opt.pipeline, &q->ask);
-        arena_clear(&q->scratch);
-    }
-    pthread_mutex_unlock(&a->mu); /* from here on the events may end it; without a stream rq and q are theirs */
     if (rc) {
         if (a->watch.fd >= 0)
             close(a->watch.fd);
@@ -485,15 +473,22 @@ rag_code answering_start(struct request *rq, struct question *q)
         unref(a);
         return rc;
     }
-    net_post(llm_net(llm), &a->begin);
-    if (stream) { /* the reader's reference keeps `a` */
+    bool made = ask_extract(api->opt.pipeline, &q->ask) == RAG_OK; /* while the model is being asked */
+    if (made)
+        generation_stand_in(a->generation, &q->ask);
+    render(a, &q->ask, stream, made);
+    ask_end(api->opt.pipeline, &q->ask);
+    arena_clear(&q->scratch);
+    if (stream) {
         rq->stream = a;
         rq->state = NULL;
         arena_clear(&rq->arena); /* q too: a stream keeps what it needs itself, and there may be many */
         buf_clear(&rq->body);
         rq->status = 200;
         rq->content_type = SSE_CONTENT_TYPE;
-        request_resume(rq, NULL);
+        request_resume(rq, NULL); /* rq is the I/O thread's */
     }
+    net_post(llm_net(llm), &a->begin);
+    generation_go(a->generation); /* from here on `a`, and rq of a client without a stream, are the events' */
     return RAG_OK;
 }

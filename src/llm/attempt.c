@@ -10,6 +10,8 @@
 
 /* An answer may be as long as tokens of this many bytes make it: an upstream that ignores max_tokens is cut off. */
 enum { MAX_BYTES_A_TOKEN = 64, SPARE_BYTES = 4096 };
+/* After the last word the connection has so long to end by itself, and to be used again. */
+enum { REST_MS = 100 };
 enum { MAX_BYTES_WITHOUT_CONTENT = 8 << 20, MAX_ERROR_BYTES = 16 << 10 };
 
 static int64_t ms(uint32_t n)
@@ -144,7 +146,7 @@ static void on_silence(struct net_timer *t)
 {
     struct attempt *a = of_timer(t);
     if (!a->has_content)
-        attempt_over(a, "timeout", FATE_NEXT, LLM_TIMEOUT);
+        attempt_over(a, a->finished ? "empty" : "timeout", FATE_NEXT, a->finished ? LLM_UPSTREAM : LLM_TIMEOUT);
     else if (a->finished) /* the rest of the connection does not matter */
         attempt_over(a, "ok", FATE_OK, LLM_OPTIMAL);
     else
@@ -198,7 +200,19 @@ static void on_content(struct attempt *a, struct str text)
         a->too_long = true;
 }
 
-static void take_chunk(struct attempt *a, const struct chat_chunk *k)
+/* An error inside a stream, which has no status of its own. */
+static const char *error_name(struct str data)
+{
+    char message[256];
+    switch (openai_error_parse(0, data, message)) {
+    case CHAT_ERROR_QUOTA: return "quota";
+    case CHAT_ERROR_RATE: return "rate_limited";
+    case CHAT_ERROR_CONTEXT: return "context";
+    default: return "error_in_stream";
+    }
+}
+
+static void take_chunk(struct attempt *a, const struct chat_chunk *k, struct str data)
 {
     if (k->usage.given)
         a->usage = k->usage;
@@ -206,10 +220,12 @@ static void take_chunk(struct attempt *a, const struct chat_chunk *k)
         a->finished = true;
         snprintf(a->finish, sizeof a->finish, "%.*s", (int)k->finish.len, k->finish.ptr);
     }
-    if (k->done)
+    if (k->done) {
         a->finished = true;
+        (void)net_timer_set(a->llm->opt.net, &a->timer, clock_mono_ns() + ms(REST_MS)); /* is set: only moved */
+    }
     if (k->is_error)
-        a->broken = "error_in_stream";
+        a->broken = error_name(data);
     else if (k->content.len)
         on_content(a, k->content);
     else if (k->reasoning && a->has_content)
@@ -226,7 +242,7 @@ static bool on_event(void *ctx, struct str name, struct str data)
     if (rc)
         a->broken = rc == RAG_ENOMEM ? "internal" : "garbage";
     else
-        take_chunk(a, &k);
+        take_chunk(a, &k, data);
     return !a->broken && !a->too_long;
 }
 
@@ -240,13 +256,28 @@ static void on_head(void *ctx, const struct net_head *h)
     a->is_stream = h->status == 200 && (type[0] == 0 || strcasestr(type, "event-stream"));
 }
 
+/* Nonsense is worth one more try: what sends it twice sends it again. */
+static enum fate once(const struct attempt *a)
+{
+    return a->call->tries[a->plan] < 2 ? FATE_RETRY : FATE_NEXT;
+}
+
 /* Broken before or after its first token. */
 static void over_broken(struct attempt *a)
 {
-    if (a->has_content)
-        attempt_over(a, a->broken, FATE_CUT, LLM_UPSTREAM);
+    const char *why = a->broken;
+    if (a->has_content && a->finished) /* the answer was complete */
+        attempt_over(a, "ok", FATE_OK, LLM_OPTIMAL);
+    else if (a->has_content)
+        attempt_over(a, why, FATE_CUT, LLM_UPSTREAM);
+    else if (strcmp(why, "quota") == 0)
+        attempt_over(a, why, FATE_NEXT, LLM_UPSTREAM);
+    else if (strcmp(why, "context") == 0)
+        attempt_over(a, why, FATE_REFUSED, LLM_UPSTREAM);
+    else if (strcmp(why, "rate_limited") == 0)
+        attempt_over(a, why, FATE_RETRY, LLM_RATE_LIMITED);
     else
-        attempt_over(a, a->broken, FATE_RETRY, LLM_UPSTREAM);
+        attempt_over(a, why, once(a), LLM_UPSTREAM);
 }
 
 static void on_body(void *ctx, struct str bytes)
@@ -303,7 +334,7 @@ static void read_whole(struct attempt *a)
     if (openai_chunk_parse(buf_str(&a->error), &a->llm->arena, &k))
         a->broken = "garbage";
     else
-        take_chunk(a, &k);
+        take_chunk(a, &k, buf_str(&a->error));
     a->finished |= a->has_content;
 }
 
@@ -327,10 +358,15 @@ static void on_end(void *ctx, enum net_result r, const char *why)
     else if (r == NET_DONE && a->status != 200)
         over_status(a);
     else if (r == NET_DONE)
-        attempt_over(a, a->finished ? "empty" : a->is_stream ? "cut" : "garbage", a->finished ? FATE_NEXT : FATE_RETRY,
+        attempt_over(a, a->finished ? "empty" : a->is_stream ? "cut" : "garbage",
+                     a->finished     ? FATE_NEXT
+                     : a->is_stream ? FATE_RETRY
+                                    : once(a),
                      LLM_UPSTREAM);
-    else if (r == NET_RESOLVE || r == NET_REFUSED || r == NET_CUT || r == NET_GARBAGE)
+    else if (r == NET_RESOLVE || r == NET_REFUSED || r == NET_CUT)
         attempt_over(a, net_result_name(r), FATE_RETRY, LLM_UPSTREAM);
+    else if (r == NET_GARBAGE)
+        attempt_over(a, "garbage", once(a), LLM_UPSTREAM);
     else if (r == NET_CONNECT_TIMEOUT)
         attempt_over(a, "connect_timeout", FATE_NEXT, LLM_TIMEOUT);
     else if (r == NET_TLS)
@@ -449,7 +485,9 @@ bool attempt_start(struct llm_call *c, uint32_t plan)
         buf_init(&a->error, MEM_REQUEST);
     }
     llm_count_open(l, 1);
-    rag_code rc = a ? ledger_reserve(l->opt.ledger, &ro, &ignored) : RAG_ENOMEM;
+    rag_code rc = !a                                ? RAG_ENOMEM
+                  : ro.amount > LEDGER_MAX_AMOUNT ? RAG_EFORBIDDEN
+                                                  : ledger_reserve(l->opt.ledger, &ro, &ignored);
     if (rc) {
         llm_count_open(l, -1);
         mem_free(MEM_REQUEST, a);

@@ -322,7 +322,8 @@ void ledger_settle(struct ledger *l, struct reservation *r, const struct settlem
         if (l->overrun_count)
             counter_add(l->overrun_count, 1);
     }
-    r->job = (struct commit_job){.apply = ledger_db_settle, .done = settle_done};
+    /* What is lost with the process or the power is booked at its reserved amount: only more than that cannot wait. */
+    r->job = (struct commit_job){.apply = ledger_db_settle, .done = settle_done, .lazy = !over};
     commit_queue_submit(l->queue, &r->job);
 }
 

@@ -65,7 +65,7 @@ void llm_health(struct llm *l, struct llm_health *out)
     for (uint32_t i = 0; i < l->opt.catalogue.n; i++) {
         out[i] = l->health[i];
         int64_t left = l->opened_ns[i] + l->opt.breaker.open_ns - now;
-        out[i].retry_in_ms = out[i].state == BREAKER_OPEN && left > 0 ? left / 1000000 : 0;
+        out[i].retry_in_ms = out[i].state == BREAKER_OPEN && left > 0 ? (left + 999999) / 1000000 : 0;
     }
     pthread_mutex_unlock(&l->mu);
 }

@@ -1,7 +1,5 @@
 #include "pipeline/generate.h"
 
-#include <pthread.h>
-
 #include "stages/generation/citations.h"
 #include "wire/json_out.h"
 
@@ -12,10 +10,15 @@ struct generation {
     struct citation_filter filter;
     struct buf shown; /* everything that went out */
     struct buf piece; /* the part of it that goes out now */
-    struct str not_found;  /* a literal */
-    pthread_mutex_t ready; /* held until the extract is there */
+    struct str not_found; /* a literal */
     struct buf extract;
     bool extract_found;
+    struct net_client *net;
+    struct net_task go_task;
+    bool going;                 /* net thread: events are passed on */
+    struct buf early;           /* text that came before */
+    const struct llm_result *early_end; /* NULL: it had not ended */
+    struct llm_result early_copy;
     struct route route;
     uint32_t n_passages, n_duplicates, prompt_tokens;
 };
@@ -34,6 +37,10 @@ static void pass_on(struct generation *g)
 static void on_text(void *ctx, struct str text)
 {
     struct generation *g = ctx;
+    if (!g->going) {
+        buf_adds(&g->early, text);
+        return;
+    }
     citation_filter_feed(&g->filter, text, &g->piece);
     pass_on(g);
 }
@@ -48,12 +55,9 @@ static void stand_in(const struct generation *g, const char *reason, struct gene
     o->supported = true;
 }
 
-static void on_end(void *ctx, const struct llm_result *r)
+static void tell_end(struct generation *g, const struct llm_result *r)
 {
-    struct generation *g = ctx;
     struct generation_outcome o = {.llm = r, .canceled = r->end == LLM_CANCELED};
-    pthread_mutex_lock(&g->ready);
-    pthread_mutex_unlock(&g->ready);
     if (r->end == LLM_ANSWERED) {
         citation_filter_end(&g->filter, &g->piece);
         if (g->filter.not_found && g->shown.len + g->piece.len == 0)
@@ -66,12 +70,33 @@ static void on_end(void *ctx, const struct llm_result *r)
         o.n_dropped = g->filter.n_dropped;
         o.found = !(g->filter.not_found && g->filter.n_cited == 0);
         o.supported = !o.found || g->filter.n_cited > 0;
-        if (g->shown.len == 0 || buf_failed(&g->shown) || buf_failed(&g->piece))
+        if (g->shown.len == 0 || buf_failed(&g->shown) || buf_failed(&g->piece) || buf_failed(&g->early))
             stand_in(g, g->shown.len ? "internal" : "empty_answer", &o);
     } else if (!o.canceled) {
         stand_in(g, r->end == LLM_CUT ? "cut" : llm_reason_name(r->reason), &o);
     }
     g->events.end(g->ctx, &o);
+}
+
+static void on_end(void *ctx, const struct llm_result *r)
+{
+    struct generation *g = ctx;
+    if (g->going) {
+        tell_end(g, r);
+    } else {
+        g->early_copy = *r;
+        g->early_end = &g->early_copy;
+    }
+}
+
+static void on_go(struct net_task *t)
+{
+    struct generation *g = (struct generation *)(void *)((char *)t - offsetof(struct generation, go_task));
+    g->going = true;
+    if (g->early.len)
+        on_text(g, buf_str(&g->early));
+    if (g->early_end)
+        tell_end(g, g->early_end);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------ */
@@ -93,9 +118,10 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
     buf_init(&g->shown, MEM_REQUEST);
     buf_init(&g->piece, MEM_REQUEST);
     buf_init(&g->extract, MEM_REQUEST);
-    pthread_mutex_init(&g->ready, NULL);
-    pthread_mutex_lock(&g->ready);
-    *out = g; /* events may come before llm_start returns */
+    buf_init(&g->early, MEM_REQUEST);
+    g->net = llm_net(p->llm);
+    g->go_task.run = on_go;
+    *out = g;
     struct llm_request rq = {
         .want = k->route.class,
         .messages = k->prompt->messages,
@@ -113,21 +139,22 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
     if (rc) {
         *out = NULL;
         g->call = NULL;
-        pthread_mutex_unlock(&g->ready);
         generation_free(g);
     }
     return rc;
 }
 
-void generation_stand_in(struct generation *g, const struct ask *k, bool made)
+void generation_stand_in(struct generation *g, const struct ask *k)
 {
-    if (made) {
-        buf_adds(&g->extract, k->answer.text);
-        g->extract_found = k->answer.found && !buf_failed(&g->extract);
-        if (buf_failed(&g->extract))
-            buf_clear(&g->extract);
-    }
-    pthread_mutex_unlock(&g->ready);
+    buf_adds(&g->extract, k->answer.text);
+    g->extract_found = k->answer.found && !buf_failed(&g->extract);
+    if (buf_failed(&g->extract))
+        buf_clear(&g->extract);
+}
+
+void generation_go(struct generation *g)
+{
+    net_post(g->net, &g->go_task);
 }
 
 void generation_cancel(struct generation *g)
@@ -149,7 +176,7 @@ void generation_free(struct generation *g)
     buf_clear(&g->shown);
     buf_clear(&g->piece);
     buf_clear(&g->extract);
-    pthread_mutex_destroy(&g->ready);
+    buf_clear(&g->early);
     mem_free(MEM_REQUEST, g);
 }
 

@@ -35,12 +35,14 @@ struct generation_options {
     void *ctx;
 };
 struct generation;
-/* The ask has a prompt. The model is asked at once; what may stand in for it is made meanwhile: the same thread owes one
- * generation_stand_in, and `end` waits for it. The caller owes one generation_free. RAG_ENOMEM. */
+/* The ask has a prompt. The model is asked at once; what may stand in for it is made meanwhile. No event comes before
+ * generation_go: what the model says until then is kept. The caller owes one generation_go and one generation_free.
+ * RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code generation_start(const struct pipeline *p, const struct ask *k, const struct generation_options *opt,
                                          struct generation **out);
-/* A copy of the ask's extract; made: it could be made (ask_extract). */
-void generation_stand_in(struct generation *g, const struct ask *k, bool made);
+/* Before generation_go: a copy of the ask's extract (ask_extract). Without it the stand-in says that nothing was found. */
+void generation_stand_in(struct generation *g, const struct ask *k);
+void generation_go(struct generation *g); /* events may come from here on, and end it: g is theirs */
 void generation_cancel(struct generation *g); /* any thread */
 void generation_pause(struct generation *g, bool paused); /* backpressure; any thread */
 void generation_free(struct generation *g);   /* after or within end, when nobody else uses it any more */

@@ -20,18 +20,24 @@ struct commit_queue {
     char path[4096];
     char name[32];
     uint32_t linger_ms;
-    bool read_only;
+    bool read_only, durable;
+    bool full;      /* synchronous=FULL is set */
+    int wal_frames; /* since the last checkpoint */
     pthread_t thread;
     bool started;
     pthread_mutex_t mu;
     pthread_cond_t wake; /* a job came to an empty queue, or closing */
     struct commit_job *head, **tail;
+    uint32_t n_prompt; /* jobs that are not lazy */
     bool closing;
 };
 
 /* ---- the thread ------------------------------------------------------------------------------------------ */
 
-static void wait_ms(struct commit_queue *q, uint32_t ms)
+/* A checkpoint syncs the file twice; one in so many frames (4 KB each), behind the answers of its batch. */
+enum { CHECKPOINT_FRAMES = 4000 };
+
+static void wait_for_company(struct commit_queue *q, uint32_t ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -41,7 +47,7 @@ static void wait_ms(struct commit_queue *q, uint32_t ms)
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
-    while (!q->closing && pthread_cond_timedwait(&q->wake, &q->mu, &until) != ETIMEDOUT)
+    while (!q->closing && !q->n_prompt && pthread_cond_timedwait(&q->wake, &q->mu, &until) != ETIMEDOUT)
         ;
 }
 
@@ -49,13 +55,13 @@ static void wait_ms(struct commit_queue *q, uint32_t ms)
 static struct commit_job *take_batch(struct commit_queue *q)
 {
     pthread_mutex_lock(&q->mu);
-    bool idle = !q->head;
     while (!q->head && !q->closing)
         pthread_cond_wait(&q->wake, &q->mu);
-    if (idle && q->head && q->linger_ms)
-        wait_ms(q, q->linger_ms);
+    if (!q->n_prompt)
+        wait_for_company(q, q->linger_ms);
     struct commit_job *batch = q->head;
     q->head = NULL;
+    q->n_prompt = 0;
     q->tail = &q->head;
     pthread_mutex_unlock(&q->mu);
     return batch;
@@ -88,9 +94,36 @@ static rag_code apply_one(struct commit_queue *q, struct commit_job *j)
     return rc ? rc : run(q, "RELEASE job");
 }
 
+static bool any_prompt(const struct commit_job *j)
+{
+    while (j && j->lazy)
+        j = j->next;
+    return j != NULL;
+}
+
+/* FULL for a batch that somebody waits for, NORMAL for one of lazy jobs only. */
+static rag_code choose_sync(struct commit_queue *q, bool full)
+{
+    rag_code rc = full == q->full ? RAG_OK : exec(q, full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+    if (!rc)
+        q->full = full;
+    return rc;
+}
+
+static int count_frames(void *ctx, sqlite3 *db, const char *name, int frames)
+{
+    struct commit_queue *q = ctx;
+    (void)db;
+    (void)name;
+    q->wal_frames = frames;
+    return SQLITE_OK;
+}
+
 static void commit_batch(struct commit_queue *q, struct commit_job *batch)
 {
-    rag_code rc = run(q, "BEGIN IMMEDIATE");
+    rag_code rc = q->durable ? choose_sync(q, any_prompt(batch)) : RAG_OK;
+    if (!rc)
+        rc = run(q, "BEGIN IMMEDIATE");
     for (struct commit_job *j = batch; j; j = j->next) {
         j->rc = RAG_OK;
         if (!rc)
@@ -104,6 +137,8 @@ static void commit_batch(struct commit_queue *q, struct commit_job *batch)
         next = j->next; /* done may free it */
         j->done(j, j->rc ? j->rc : rc);
     }
+    if (q->wal_frames > CHECKPOINT_FRAMES)
+        sqlite3_wal_checkpoint_v2(q->c.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL); /* or after a later batch */
 }
 
 static void *queue_main(void *arg)
@@ -120,10 +155,11 @@ void commit_queue_submit(struct commit_queue *q, struct commit_job *j)
     j->next = NULL;
     pthread_mutex_lock(&q->mu);
     RAG_ASSERT(q->started && (!q->closing || pthread_equal(pthread_self(), q->thread)));
-    bool first = !q->head;
+    bool wake = !q->head || (!j->lazy && q->n_prompt == 0);
     *q->tail = j;
     q->tail = &j->next;
-    if (first)
+    q->n_prompt += !j->lazy;
+    if (wake)
         pthread_cond_signal(&q->wake);
     pthread_mutex_unlock(&q->mu);
 }
@@ -232,6 +268,8 @@ static rag_code check_bytes(struct commit_queue *q, struct rag_err *err)
 static rag_code use_wal(struct commit_queue *q, bool durable, struct rag_err *err)
 {
     int rc = sqlite3_exec(q->c.db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
+    q->durable = q->full = durable;
+    sqlite3_wal_hook(q->c.db, count_frames, q); /* in the place of the automatic checkpoint */
     if (!rc)
         rc = sqlite3_exec(q->c.db, durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL,
                           NULL, NULL);

@@ -15,6 +15,8 @@ struct commit_job {
     rag_code (*apply)(struct commit_job *j, sqlite3 *db);
     /* After the commit, on the queue's thread, in order of submission. rc: apply's, else the commit's. */
     void (*done)(struct commit_job *j, rag_code rc);
+    bool lazy; /* needs no commit of its own: waits up to linger_ms for one. A batch of nothing else is not synced to the
+                  disk: a power cut may lose it, until the next batch that is */
     struct commit_job *next; /* the queue's, like rc */
     rag_code rc;
 };
@@ -28,7 +30,7 @@ struct commit_options {
     /* Brings an open file from user_version `from` (0: new, empty) to `version`, within a transaction. */
     rag_code (*migrate)(sqlite3 *db, uint32_t from, struct rag_err *err);
     bool durable;           /* commits survive a power cut (synchronous=FULL), else only a crash of the process (NORMAL) */
-    uint32_t linger_ms;     /* an idle queue waits so long for more before it commits; 0: not at all */
+    uint32_t linger_ms;     /* so long a lazy job waits for company */
     bool read_only;         /* for reports: no thread, submit must not be called */
     bool unchecked;         /* no quick_check: the file is open here already, or was just now */
 };

@@ -171,7 +171,7 @@ static struct history_record *copy_query(struct history *h, const struct history
                                  .total_ms = q->total_ms,
                                  .at_ms = q->at_ms,
                                  .cost_nano = q->cost_nano};
-    r->job = (struct commit_job){.apply = write_list, .done = list_written};
+    r->job = (struct commit_job){.apply = write_list, .done = list_written, .lazy = true};
     char *at = r->data;
     for (int i = 0; i < R_TEXTS; i++) {
         r->text[i] = str_make(at, from[i].len);
@@ -346,7 +346,7 @@ static rag_code open_to_write(struct history *h, const struct commit_options *co
         return rc;
     init_metrics(h);
     history_show_satisfaction(h);
-    h->purge = (struct history_purge){.job = {.apply = purge_slice, .done = slice_purged}, .h = h};
+    h->purge = (struct history_purge){.job = {.apply = purge_slice, .done = slice_purged, .lazy = true}, .h = h};
     history_purge_if_due(h);
     return RAG_OK;
 }

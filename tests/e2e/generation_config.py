@@ -82,6 +82,7 @@ def ledger_rows(data):
     db = sqlite3.connect(copy / "ledger.db")
     try:
         db.row_factory = sqlite3.Row
+        db.text_factory = lambda raw: raw.decode("utf-8", "replace")
         return [dict(r) for r in db.execute("SELECT * FROM calls ORDER BY id")]
     finally:
         db.close()

@@ -84,6 +84,7 @@ def check_money(g, answers):
     counted here: the prompt and the text that came, nothing when it was refused."""
     rows = g.ledger()
     assert sum(map(nano_of, answers)) == sum(r["cost"] for r in rows)
+    assert [r["outcome"] for r in rows] == [o for a in answers for o in outcomes(a) if o != "breaker"]
     prompts = {}
     for b in g.sim.bodies():
         prompts.setdefault(b["model"], set()).add(sum(count_tokens(m["content"]) for m in b["messages"]))

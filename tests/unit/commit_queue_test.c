@@ -103,6 +103,7 @@ TEST(jobs_are_committed_in_order_and_a_failed_one_is_undone_alone)
     n_order = 0;
     for (int i = 0; i < 100; i++) {
         in[i] = insert_of(i, i % 10 == 3);
+        in[i].job.lazy = i < 99;
         commit_queue_submit(q, &in[i].job);
     }
     commit_queue_close(q);
@@ -213,8 +214,10 @@ TEST(a_full_disk_fails_the_batch_and_the_next_one_goes_on)
     in[1] = insert_of(2, 0);
     in[1].job.apply = fill_apply;
     in[2] = insert_of(3, 0);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
+        in[i].job.lazy = true;
         commit_queue_submit(q, &in[i].job);
+    }
     commit_queue_close(q);
     CHECK_EQ(in[1].got, RAG_ENOSPC);
     CHECK(in[0].done && in[2].done);
