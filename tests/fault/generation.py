@@ -113,13 +113,13 @@ def sick(gc, folder, n, concurrency=64):
               f"{g.metric('ragd_llm_retries_total'):.0f}")
         check(len(answers) >= .9999 * n, "answered", len(answers), "of", n, failures[:3])
         check(len(answers) - sources["extract"] >= .99 * n, "not degraded", len(answers) - sources["extract"], "of", n)
-        compare_with_bill(g, answers)
+        compare_with_bill(gc, g, answers)
 
 
-def compare_with_bill(g, answers):
+def compare_with_bill(gc, g, answers):
     """Exact, but for calls that were cut before the upstream said what it used: there each side rounds for itself, ragd each
     message up, at most a token more."""
-    rows, sim, gc_nano = g.ledger(), g.sim.stats()["models"], sys.modules["generation_config"].nano
+    rows, sim = g.ledger(), g.sim.stats()["models"]
     check(sum(map(nano, answers)) == cost_of(rows), "the answers say", sum(map(nano, answers)), "the ledger", cost_of(rows))
     for model, s in sim.items():
         mine = [r for r in rows if r["model"] == model]
@@ -130,7 +130,7 @@ def compare_with_bill(g, answers):
         check(cuts == s["faults"].get("cut", 0), model, "cut:", cuts, "rows,", s["faults"])
         check(len(mine) == s["requests"], model, len(mine), "rows,", s["requests"], "requests")
         check(sum(r["completion"] for r in mine) == s["billed_completion"], model, "completion tokens")
-        check(0 <= over <= cuts * gc_nano(model, 1, 0), model, "ledger above the bill by", over, "with", cuts, "cuts")
+        check(0 <= over <= cuts * gc.nano(model, 1, 0), model, "ledger above the bill by", over, "with", cuts, "cuts")
         print(f"      {model}: {len(mine)} calls, ledger {cost_of(mine)} nano-CNY, bill {g.bill(model)}, {cuts} cut")
 
 
@@ -206,9 +206,9 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536, hard))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ragd-fault-") as d:
-        sick(gc, pathlib.Path(d) / "sick", args.queries)
         budget(gc, pathlib.Path(d) / "budget")
         kill(gc, pathlib.Path(d) / "kill", args.kills)
+        sick(gc, pathlib.Path(d) / "sick", args.queries)
     print(f"generation: all right, {time.monotonic() - began:.0f} s")
 
 

@@ -629,7 +629,7 @@ TEST(all_models_failing_says_why)
     open_world();
     run(&k);
     CHECK_END(&k, LLM_FAILED, "rate_limited");
-    check_attempts(&k, "large:garbage large:garbage large:garbage medium:http_429");
+    check_attempts(&k, "large:garbage large:garbage medium:http_429");
     CHECK(k.r.model == NULL && k.r.first_token_ns == 0 && k.text[0] == 0);
     close_world();
 }
