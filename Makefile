@@ -91,7 +91,7 @@ $(BUILD)/llmsim: $(wildcard tests/llmsim/*.c tests/llmsim/*.h)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) -lm
 
 # A load client for many streams at once; shares no code with ragd.
-$(BUILD)/bench/streams: bench/streams.c
+$(BUILD)/streams: bench/streams.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -lm

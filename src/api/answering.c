@@ -248,15 +248,13 @@ static void record(struct answering *a, const struct generation_outcome *o)
     (void)history_add(api->opt.history, &h); /* counts what it drops */
 }
 
+/* The stage `total` ends where the context goes out: what a model takes is the stage `generation`. */
 static void count(struct answering *a, const struct generation_outcome *o)
 {
-    struct ask k = {.analysis.complexity = a->complexity, .total_ns = a->total_ns};
     int64_t generation_ns = clock_mono_ns() - a->started_ns;
-    memcpy(k.stage_ns, a->stage_ns, sizeof k.stage_ns);
-    k.stage_ns[STAGE_GENERATION] = generation_ns;
-    /* The stage `total` ends where the context goes out: what a model takes is the stage `generation`. */
-    count_query(a->api, &k, o->canceled ? QUERY_REJECTED : o->degraded ? QUERY_DEGRADED : QUERY_OK, a->admission_ns);
     a->stage_ns[STAGE_GENERATION] = generation_ns;
+    count_query(a->api, o->canceled ? QUERY_REJECTED : o->degraded ? QUERY_DEGRADED : QUERY_OK, a->complexity, a->stage_ns,
+                a->total_ns, a->admission_ns);
     a->total_ns += generation_ns;
 }
 

@@ -28,6 +28,8 @@ void answering_add_token(struct buf *out, struct str text);
 struct MHD_Response *answering_response(struct answering *a);
 void answering_drop(struct answering *a); /* rq->stream of a request that ended before its reply */
 
-void count_query(struct api *api, const struct ask *k, enum query_status status, int64_t admission_ns);
+/* Of a query that was answered also its times: STAGES of stage_ns, -1 for one that did not run. */
+void count_query(struct api *api, enum query_status status, enum complexity c, const int64_t *stage_ns, int64_t total_ns,
+                 int64_t admission_ns);
 
 #endif

@@ -131,18 +131,20 @@ static void write_hits(struct request *rq, const struct question *q)
 
 /* ---- one query ----------------------------------------------------------------------------------------- */
 
-void count_query(struct api *api, const struct ask *k, enum query_status status, int64_t admission_ns)
+void count_query(struct api *api, enum query_status status, enum complexity c, const int64_t *stage_ns, int64_t total_ns,
+                 int64_t admission_ns)
 {
     bool answered = status == QUERY_OK || status == QUERY_DEGRADED;
-    enum complexity c = answered && !k->listing ? k->analysis.complexity : COMPLEXITY_UNKNOWN;
+    if (!answered)
+        c = COMPLEXITY_UNKNOWN;
     counter_add(api->m.queries[status][c], 1);
     if (!answered)
         return;
     for (int s = 0; s < STAGES; s++)
-        if (k->stage_ns[s] >= 0)
-            histogram_observe(api->m.latency[s][c], k->stage_ns[s]);
+        if (stage_ns[s] >= 0)
+            histogram_observe(api->m.latency[s][c], stage_ns[s]);
     histogram_observe(api->m.latency[LATENCY_ADMISSION][c], admission_ns);
-    histogram_observe(api->m.latency[LATENCY_TOTAL][c], k->total_ns + admission_ns);
+    histogram_observe(api->m.latency[LATENCY_TOTAL][c], total_ns + admission_ns);
 }
 
 static const char *failed_stage(const struct ask *k)
@@ -176,22 +178,24 @@ static bool write_result(struct request *rq, struct question *q, rag_code rc)
 {
     struct api *api = rq->api;
     struct ask *k = &q->ask;
+    enum query_status status;
     if (!rc && k->prompt) {
         if (answering_start(rq, q) == RAG_OK)
             return false;
         rc = ask_extract(api->opt.pipeline, k);
     }
     if (rc) {
-        bool refused = rc == RAG_EINVAL || rc == RAG_ENOTFOUND;
         reply_rc(rq, rc, &q->err, failed_stage(k));
-        count_query(api, k, refused ? QUERY_REJECTED : QUERY_ERROR, q->admission_ns);
+        status = rc == RAG_EINVAL || rc == RAG_ENOTFOUND ? QUERY_REJECTED : QUERY_ERROR;
     } else {
         if (k->search_only)
             write_hits(rq, q);
         else
             write_extract(rq, q);
-        count_query(api, k, k->prompt ? QUERY_DEGRADED : QUERY_OK, q->admission_ns);
+        status = k->prompt ? QUERY_DEGRADED : QUERY_OK;
     }
+    count_query(api, status, k->listing ? COMPLEXITY_UNKNOWN : k->analysis.complexity, k->stage_ns, k->total_ns,
+                q->admission_ns);
     end_question(rq);
     return true;
 }

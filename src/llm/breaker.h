@@ -15,18 +15,25 @@ struct breaker_rules {
 enum breaker_state { BREAKER_CLOSED, BREAKER_HALF_OPEN, BREAKER_OPEN };
 const char *breaker_state_name(enum breaker_state s); /* "closed", "half_open", "open" */
 
+/* Attempts that start within the same moment do not end in that order: failures are quick, and of a hundred at once the
+ * failed tenth comes back first. "In a row" is therefore the order of their starts. Of so many the outcome is kept; an
+ * attempt that is still out when that many others have started counts as no failure. */
+enum { BREAKER_WINDOW = 2048 };
 struct breaker { /* zeroed: closed */
     enum breaker_state state;
-    uint32_t failures;  /* in a row, while closed */
+    uint32_t failures;  /* in a row around the last one, while closed */
     uint32_t successes; /* while half-open */
     bool probing;       /* half-open: the probe is out */
     int64_t opened_ns;
     uint64_t generation; /* grows with each change of state: an attempt remembers it */
     uint64_t times_opened, refused;
+    uint64_t started;                /* attempts of this generation */
+    uint8_t outcome[BREAKER_WINDOW]; /* ring by number of start */
 };
 /* What an attempt keeps between enter and report. */
 struct breaker_ticket {
     uint64_t generation;
+    uint64_t number; /* of its start, in its generation */
     bool probe;
 };
 /* May an attempt start now? Takes the probe's place when half-open. */

@@ -38,6 +38,39 @@ TEST(five_failures_in_a_row_open_it)
     CHECK_EQ(breaker_retry_in_ns(&b, &rules, 70), 0);
 }
 
+TEST(a_row_is_counted_in_the_order_of_the_starts)
+{
+    struct breaker b = {0};
+    struct breaker_ticket t[40];
+    for (int i = 0; i < 40; i++)
+        t[i] = enter(&b, 0);
+    for (int i = 0; i < 40; i += 4) /* ten of forty fail, and come back first */
+        breaker_fail(&b, &rules, 0, t[i]);
+    CHECK_EQ(b.state, BREAKER_CLOSED);
+    for (int i = 0; i < 40; i++)
+        if (i % 4)
+            breaker_succeed(&b, &rules, 0, t[i]);
+    CHECK_EQ(b.state, BREAKER_CLOSED);
+    for (int i = 0; i < 5; i++)
+        t[i] = enter(&b, 0);
+    for (int i = 4; i > 0; i--)
+        breaker_fail(&b, &rules, 0, t[i]);
+    CHECK_EQ(b.state, BREAKER_CLOSED);
+    breaker_fail(&b, &rules, 0, t[0]); /* the row is whole */
+    CHECK_EQ(b.state, BREAKER_OPEN);
+}
+
+TEST(an_attempt_that_is_out_for_very_long_is_forgotten)
+{
+    struct breaker b = {0};
+    struct breaker_ticket late = enter(&b, 0);
+    for (int i = 0; i < BREAKER_WINDOW; i++)
+        breaker_succeed(&b, &rules, 0, enter(&b, 0));
+    breaker_fail(&b, &rules, 0, late);
+    CHECK_EQ(b.failures, 0);
+    trip(&b, 1);
+}
+
 TEST(half_open_lets_one_probe_out_at_a_time)
 {
     struct breaker b = {0};
@@ -84,7 +117,7 @@ TEST(a_stale_ticket_changes_nothing)
 
 /* The rules once more, from the history of reports instead of counters. */
 struct model {
-    char log[4096]; /* reports of the running generation: s, f */
+    char log[4096]; /* attempts of the running generation by start: p (out), s, f, i */
     int n, state, probes_out, generation;
     int64_t opened;
 };
@@ -96,33 +129,42 @@ static void model_change(struct model *m, int state)
     m->generation++;
 }
 
-static bool model_enter(struct model *m, int64_t now)
+/* The attempt's place in the log, or -1. */
+static int model_enter(struct model *m, int64_t now)
 {
     if (m->state == BREAKER_OPEN && now < m->opened + rules.open_ns)
-        return false;
+        return -1;
     if (m->state == BREAKER_OPEN)
         model_change(m, BREAKER_HALF_OPEN);
     if (m->state == BREAKER_HALF_OPEN && m->probes_out)
-        return false;
+        return -1;
     m->probes_out += m->state == BREAKER_HALF_OPEN;
-    return true;
+    m->log[m->n] = 'p';
+    return m->n++;
 }
 
-static void model_report(struct model *m, int64_t now, int generation, char what)
+/* Failures in a row around a place, those that are ignored left out. */
+static int row_around(const struct model *m, int place)
+{
+    int from = place, n = 0;
+    while (from > 0 && (m->log[from - 1] == 'f' || m->log[from - 1] == 'i'))
+        from--;
+    for (int i = from; i < m->n && (m->log[i] == 'f' || m->log[i] == 'i'); i++)
+        n += m->log[i] == 'f';
+    return n;
+}
+
+static void model_report(struct model *m, int64_t now, int generation, int place, char what)
 {
     if (generation != m->generation)
         return;
     if (m->state == BREAKER_HALF_OPEN)
         m->probes_out--;
-    if (what == 'i')
-        return;
-    m->log[m->n++] = what;
-    int fails = 0, good = 0;
-    while (fails < m->n && m->log[m->n - 1 - fails] == 'f')
-        fails++;
+    m->log[place] = what;
+    int good = 0;
     for (int i = 0; i < m->n; i++)
         good += m->log[i] == 's';
-    if ((m->state == BREAKER_CLOSED && fails == 5) || (m->state == BREAKER_HALF_OPEN && fails)) {
+    if (what == 'f' && (m->state == BREAKER_HALF_OPEN || row_around(m, place) >= 5)) {
         m->opened = now;
         model_change(m, BREAKER_OPEN);
     } else if (m->state == BREAKER_HALF_OPEN && good == 2) {
@@ -144,7 +186,7 @@ TEST(random_events_agree_with_the_naive_model)
         struct model m = {0};
         struct {
             struct breaker_ticket t;
-            int generation;
+            int generation, place;
         } out[64];
         int n = 0;
         int64_t now = 0;
@@ -152,7 +194,9 @@ TEST(random_events_agree_with_the_naive_model)
         for (int step = 0; step < 2000; step++) {
             now += rnd(&s) % 12;
             if (n < 64 && rnd(&s) % 2) {
-                bool allows = breaker_allows(&b, &rules, now), let = model_enter(&m, now);
+                bool allows = breaker_allows(&b, &rules, now);
+                out[n].place = model_enter(&m, now);
+                bool let = out[n].place >= 0;
                 CHECK_EQ(allows, let);
                 CHECK_EQ(breaker_enter(&b, &rules, now, &out[n].t), let);
                 out[n].generation = m.generation;
@@ -166,7 +210,7 @@ TEST(random_events_agree_with_the_naive_model)
                     breaker_fail(&b, &rules, now, out[i].t);
                 else
                     breaker_ignore(&b, out[i].t);
-                model_report(&m, now, out[i].generation, what);
+                model_report(&m, now, out[i].generation, out[i].place, what);
                 out[i] = out[--n];
             }
             CHECK_EQ(b.state, m.state);
