@@ -103,6 +103,10 @@ class Stream:
                             f"Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
         self.response = None
 
+    def widen(self, receive_buffer):
+        """From now on read with a larger buffer."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+
     def __enter__(self):
         return self
 

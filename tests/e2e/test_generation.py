@@ -273,6 +273,7 @@ def test_a_reader_who_does_not_read_holds_the_upstream_back(tmp_path):
             assert held_at < flood.size * .75
             assert rss_bytes(g) - before < 12 << 20
             assert g.health()["dependencies"]["llm"]["at_work"] == 1
+            s.widen(4 << 20)  # 11 MB through the small one would take minutes
             e = Events(s)
         done = e.one("done")
         assert not done["degraded"] and e.text == done["answer"] == flood.piece * flood.pieces
