@@ -402,21 +402,16 @@ static void on_cancel(struct net_task *t)
     unref(c);
 }
 
-static void apply_pause(struct llm_call *c)
-{
-    bool paused = atomic_load(&c->pause_wanted);
-    if (c->ended || c->paused == paused)
-        return;
-    c->paused = paused;
-    if (c->winner)
-        attempt_pause(c->winner, paused);
-}
-
 static void on_pause(struct net_task *t)
 {
     struct llm_call *c = CALL_OF(t, pause_task);
     atomic_store(&c->pause_posted, false); /* before the wish is read: a later one posts again */
-    apply_pause(c);
+    bool paused = atomic_load(&c->pause_wanted);
+    if (!c->ended && c->paused != paused) {
+        c->paused = paused;
+        if (c->winner)
+            attempt_pause(c->winner, paused);
+    }
     unref(c);
 }
 
@@ -485,10 +480,6 @@ void llm_cancel(struct llm_call *c)
 void llm_pause(struct llm_call *c, bool paused)
 {
     atomic_store(&c->pause_wanted, paused);
-    if (net_on_thread(c->llm->opt.net)) { /* within `text`: before more is read */
-        apply_pause(c);
-        return;
-    }
     if (atomic_exchange(&c->pause_posted, true))
         return;
     atomic_fetch_add(&c->refs, 1);
