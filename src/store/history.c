@@ -216,7 +216,8 @@ static rag_code purge_slice(struct commit_job *j, sqlite3 *db)
     struct history_purge *p = (struct history_purge *)(void *)j;
     struct history *h = p->h;
     sqlite3_stmt *votes = h->sql[SQL_PURGE_FEEDBACK], *st = h->sql[SQL_PURGE];
-    int64_t before = h->now_ms() - h->keep_ms;
+    p->at_ms = h->now_ms();
+    int64_t before = p->at_ms - h->keep_ms;
     int step;
     p->up = p->down = p->deleted = 0;
     sqlite3_bind_int64(votes, 1, before);
@@ -250,7 +251,7 @@ static void slice_purged(struct commit_job *j, rag_code rc)
     struct history_purge *p = (struct history_purge *)(void *)j;
     struct history *h = p->h;
     h->purging = false;
-    h->purge_due_ms = h->now_ms() + PURGE_EVERY_MS;
+    h->purge_due_ms = p->at_ms + PURGE_EVERY_MS;
     if (rc) {
         log_warn("history: old questions cannot be deleted", LOG_STR("error", rag_code_name(rc)), LOG_END);
         return;

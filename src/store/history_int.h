@@ -16,6 +16,7 @@ struct history_record;
 struct history_purge {
     struct commit_job job;
     struct history *h;
+    int64_t at_ms;      /* when it ran: what grows old later is the next one's */
     int deleted;        /* questions of this slice */
     int64_t up, down;   /* thumbs of this slice */
 };
