@@ -7,8 +7,9 @@
  * Connections: one beyond max_connections gets 503; one beyond hard_connections is closed unanswered. The
  * library's own limit is out of reach, because at it connections would hang in the backlog.
  *
- * Stop: 1. stop listening; 2. wait for requests in flight that move; 3. no more suspensions, wait until every suspended
- * connection is resumed (the library demands it; the writer may still hold their jobs); 4. stop the daemon. */
+ * Stop: 1. stop listening; 2. wait for requests in flight that move; 3. no more suspensions, models at work are
+ * stopped, wait until every suspended connection is resumed (the library demands it; the writer may still hold their
+ * jobs); 4. stop the daemon. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>

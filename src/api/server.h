@@ -1,7 +1,7 @@
 /* api/server.h - the HTTP server: routes, keys, limits, answers (docs: contract, section 2).
  *
- * Threads: one I/O thread per core owns its connections and, without a model, answers queries to completion; with one,
- * questions run on threads of their own and lists of /v1/embeddings on another. A few workers parse and extract uploads;
+ * Threads: one I/O thread per core owns its connections and, without an encoder and language models, answers queries to
+ * completion; with either, questions run on threads of their own (answers by a model: api/answering.h) and lists of /v1/embeddings on another. A few workers parse and extract uploads;
  * changes wait on the knowledge's writer. A connection that waits is suspended, and resumed by
  * whoever finished its work. Offsets in every answer (start, end) are Unicode code points of the document's text. */
 #ifndef RAGD_API_SERVER_H

@@ -61,7 +61,6 @@ static rag_code open_queue(struct ledger *l, bool read_only, bool unchecked, str
                                  .application_id = LEDGER_APPLICATION_ID,
                                  .version = LEDGER_VERSION,
                                  .migrate = migrate,
-                                 .durable = true,
                                  .read_only = read_only,
                                  .unchecked = unchecked};
     return commit_queue_open(&opt, out, err);

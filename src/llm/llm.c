@@ -64,8 +64,8 @@ void llm_health(struct llm *l, struct llm_health *out)
     pthread_mutex_lock(&l->mu);
     for (uint32_t i = 0; i < l->opt.catalogue.n; i++) {
         out[i] = l->health[i];
-        int64_t left = l->opened_ns[i] + l->opt.breaker.open_ns - now;
-        out[i].retry_in_ms = out[i].state == BREAKER_OPEN && left > 0 ? (left + 999999) / 1000000 : 0;
+        struct breaker b = {.state = out[i].state, .opened_ns = l->opened_ns[i]};
+        out[i].retry_in_ms = (breaker_retry_in_ns(&b, &l->opt.breaker, now) + 999999) / 1000000;
     }
     pthread_mutex_unlock(&l->mu);
 }

@@ -1,6 +1,7 @@
 #include "pipeline/generate.h"
 
 #include "stages/generation/citations.h"
+#include "stages/generation/extract_answer.h"
 #include "wire/json_out.h"
 
 struct generation {
@@ -109,7 +110,7 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
         return RAG_ENOMEM;
     g->events = opt->events;
     g->ctx = opt->ctx;
-    g->not_found = prompt_not_found(&k->analysis);
+    g->not_found = answer_not_found(k->query.text);
     g->route = k->route;
     g->n_passages = k->prompt->n_passages;
     g->n_duplicates = k->prompt->n_duplicates;

@@ -20,7 +20,7 @@ struct commit_queue {
     char path[4096];
     char name[32];
     uint32_t linger_ms;
-    bool read_only, durable;
+    bool read_only;
     bool full;      /* synchronous=FULL is set */
     int wal_frames; /* since the last checkpoint */
     pthread_t thread;
@@ -121,7 +121,7 @@ static int count_frames(void *ctx, sqlite3 *db, const char *name, int frames)
 
 static void commit_batch(struct commit_queue *q, struct commit_job *batch)
 {
-    rag_code rc = q->durable ? choose_sync(q, any_prompt(batch)) : RAG_OK;
+    rag_code rc = choose_sync(q, any_prompt(batch));
     if (!rc)
         rc = run(q, "BEGIN IMMEDIATE");
     for (struct commit_job *j = batch; j; j = j->next) {
@@ -265,14 +265,13 @@ static rag_code check_bytes(struct commit_queue *q, struct rag_err *err)
     return code;
 }
 
-static rag_code use_wal(struct commit_queue *q, bool durable, struct rag_err *err)
+static rag_code use_wal(struct commit_queue *q, struct rag_err *err)
 {
     int rc = sqlite3_exec(q->c.db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
-    q->durable = q->full = durable;
+    q->full = true;
     sqlite3_wal_hook(q->c.db, count_frames, q); /* in the place of the automatic checkpoint */
     if (!rc)
-        rc = sqlite3_exec(q->c.db, durable ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL,
-                          NULL, NULL);
+        rc = sqlite3_exec(q->c.db, "PRAGMA synchronous=FULL", NULL, NULL, NULL);
     return rc ? fail_sql(q, rc, "cannot use a write-ahead log", err) : RAG_OK;
 }
 
@@ -300,7 +299,7 @@ static rag_code open_file(struct commit_queue *q, const struct commit_options *o
     if (!rc)
         rc = check_owner(q, opt, &version, err);
     if (!rc && !q->read_only)
-        rc = use_wal(q, opt->durable, err);
+        rc = use_wal(q, err);
     if (!rc && !opt->unchecked)
         rc = check_bytes(q, err);
     if (!rc && version < opt->version)

@@ -29,7 +29,6 @@ struct commit_options {
     uint32_t version;       /* user_version: a higher one is RAG_EVERSION */
     /* Brings an open file from user_version `from` (0: new, empty) to `version`, within a transaction. */
     rag_code (*migrate)(sqlite3 *db, uint32_t from, struct rag_err *err);
-    bool durable;           /* commits survive a power cut (synchronous=FULL), else only a crash of the process (NORMAL) */
     uint32_t linger_ms;     /* so long a lazy job waits for company */
     bool read_only;         /* for reports: no thread, submit must not be called */
     bool unchecked;         /* no quick_check: the file is open here already, or was just now */

@@ -288,7 +288,6 @@ void history_commit_options(const struct history *h, char path[4200], struct com
                                    .application_id = APPLICATION_ID,
                                    .version = VERSION,
                                    .migrate = migrate,
-                                   .durable = true,
                                    .linger_ms = LINGER_MS};
 }
 

@@ -25,8 +25,7 @@ static struct commit_options options(void)
                                    .name = "test",
                                    .application_id = APP,
                                    .version = 2,
-                                   .migrate = migrate,
-                                   .durable = true};
+                                   .migrate = migrate};
 }
 
 static struct commit_queue *queue_open(struct commit_options opt)

@@ -266,19 +266,21 @@ TEST(the_reminder_names_the_language)
     check_says("\n客户的话：客户说太贵了\n请用中文写给销售人员的应答话术");
 }
 
-/* The extract and the model's half say it in the same words. */
-TEST(not_found_is_one_sentence_everywhere)
+/* What the extract and the model's half say when there is nothing. */
+TEST(not_found_is_said_in_the_questions_language)
 {
-    struct query_analysis qa = {.language = LANGUAGE_ZH};
-    struct query q = {.text = STR_LIT("天气")};
+    static const struct {
+        const char *question, *says;
+    } want[] = {{"天气", "现有文档中没有找到这个问题的答案。"}, {"weather", "The documents do not answer this question."}};
+    struct query_analysis qa = {0};
     struct hits none = {0};
     struct answer a;
-    CHECK_OK(extract_answer(NULL, &q, &qa, &none, 0, &profile_balanced, &fx.arena, &a));
-    CHECK(str_eq(a.text, prompt_not_found(&qa)));
-    qa.language = LANGUAGE_EN;
-    q.text = STR_LIT("weather");
-    CHECK_OK(extract_answer(NULL, &q, &qa, &none, 0, &profile_balanced, &fx.arena, &a));
-    CHECK(str_eq(a.text, prompt_not_found(&qa)));
+    for (size_t i = 0; i < 2; i++) {
+        struct query q = {.text = str_of(want[i].question)};
+        CHECK_OK(extract_answer(NULL, &q, &qa, &none, 0, &profile_balanced, &fx.arena, &a));
+        CHECK(str_eqz(a.text, want[i].says));
+        CHECK(str_eqz(answer_not_found(q.text), want[i].says));
+    }
 }
 
 /* ---- injection ---- */

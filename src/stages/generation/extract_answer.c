@@ -13,10 +13,15 @@ static bool reads_chinese(struct str s)
     return false;
 }
 
+struct str answer_not_found(struct str question)
+{
+    return reads_chinese(question) ? STR_LIT("现有文档中没有找到这个问题的答案。")
+                                   : STR_LIT("The documents do not answer this question.");
+}
+
 static rag_code say_not_found(const struct query *q, struct arena *a, struct answer *out)
 {
-    struct str text = reads_chinese(q->text) ? STR_LIT("现有文档中没有找到这个问题的答案。")
-                                             : STR_LIT("The documents do not answer this question.");
+    struct str text = answer_not_found(q->text);
     out->found = false;
     out->text = text;
     out->n_pieces = 1;

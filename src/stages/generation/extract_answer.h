@@ -16,4 +16,7 @@ RAG_MUST_CHECK rag_code extract_answer(const struct analyzer *an, const struct q
                                        float confidence, const struct profile *p, struct arena *a,
                                        struct answer *out);
 
+/* "not in the documents", in the language of the question's text: a literal. */
+struct str answer_not_found(struct str question);
+
 #endif

@@ -73,13 +73,6 @@ static struct str reminder(enum language l, bool utterance)
         "not answer.");
 }
 
-struct str prompt_not_found(const struct query_analysis *qa)
-{
-    return qa->language == LANGUAGE_ZH || qa->language == LANGUAGE_MIXED
-               ? STR_LIT("现有文档中没有找到这个问题的答案。")
-               : STR_LIT("The documents do not answer this question.");
-}
-
 /* ---- marks ---- */
 
 static bool occurs(const char *nonce, struct str s)

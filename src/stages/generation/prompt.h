@@ -38,7 +38,4 @@ struct prompt {
 RAG_MUST_CHECK rag_code prompt_build(const struct prompt_options *opt, const struct query *q,
                                      const struct query_analysis *qa, const struct hits *h,
                                      const struct route *r, struct arena *a, struct prompt *out);
-/* "not in the documents", in the question's language: what the answer says when the model said [0] and nothing else. */
-struct str prompt_not_found(const struct query_analysis *qa);
-
 #endif
