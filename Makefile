@@ -61,6 +61,7 @@ ISA_avx2       := -mavx2 -mfma -mf16c
 ISA_avxvnni    := $(ISA_avx2) -mavxvnni
 ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 ISA_avx512vnni := $(ISA_avx512) -mavx512vnni
+ISA_avx512popcnt := $(ISA_avx512) -mavx512vpopcntdq
 ISA_amx        := $(ISA_avx512vnni) -mamx-tile -mamx-int8
 MACHINE        := $(shell $(CC) -dumpmachine 2>/dev/null)
 isa = $(if $(filter src/kernel/%,$(1)),$(if $(filter x86_64%,$(MACHINE)),$(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1)))))) -O3 -ffp-contract=off))
@@ -134,6 +135,7 @@ run: deps
 	$(GET_MODEL) || true
 ifneq ($(SAMPLE),none)
 	@$(BUILD)/ragd ingest --no-embed --data "$(DATA)" "$(SAMPLE)"
+	@test ! -f "$(SAMPLE)/../questions.jsonl" || $(BUILD)/ragd ingest --labelled sample --data "$(DATA)" "$(SAMPLE)/../questions.jsonl"
 endif
 	@echo
 	@echo "ragd: open http://$(LISTEN) in a browser, or ask here:"

@@ -108,7 +108,7 @@ static void build(struct set *s)
                 segment_builder_chunk(b, &(struct segment_chunk_in){.text = STR_LIT("x"), .terms = &none}))
                 die("cannot build a segment");
             int64_t t = clock_mono_ns();
-            vector_block_put(block, i, s->v + (size_t)(first + i) * DIMS);
+            vector_block_put(block, i, s->v + (size_t)(first + i) * DIMS, str_make(NULL, 0));
             ns += clock_mono_ns() - t;
         }
         if (segment_builder_finish(b, &segment) ||

@@ -17,5 +17,8 @@ $(BUILD)/gen/lexicon.bin: $(BUILD)/gen/mklexicon $(DICT) $(WORDS_ZH)
 # .incbin looks in the -I folders, $(BUILD)/gen among them; -MMD does not see it, so it is named here.
 $(BUILD)/src/text/lexicon.o: $(BUILD)/gen/lexicon.bin
 
-# The page at /, linked in by src/api/console.c (.incbin finds it from the repository's root).
-$(BUILD)/src/api/console.o: console/index.html
+# The web console, linked in by src/api/console.c (.incbin finds it from the repository's root).
+$(BUILD)/src/api/console.o: $(wildcard console/*)
+
+# The description of the HTTP interface, linked in by src/api/openapi.c.
+$(BUILD)/src/api/openapi.o: src/api/openapi.json

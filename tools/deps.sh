@@ -4,8 +4,8 @@
 set -eu
 
 build="gcc make pkg-config libmicrohttpd-dev libcurl4-openssl-dev libjansson-dev libyaml-dev libsqlite3-dev libicu-dev
-libxml2-dev libarchive-dev libssl-dev libxxhash-dev libstemmer-dev python3 python3-jieba python3-pip-whl"
-test="libcmocka-dev python3-pytest clang libclang-rt-dev python3-venv chromium chromium-driver
+libxml2-dev libarchive-dev libssl-dev libxxhash-dev libstemmer-dev poppler-utils poppler-data python3 python3-jieba python3-pip-whl"
+test="libcmocka-dev python3-pytest openssl clang libclang-rt-dev python3-venv chromium chromium-driver
 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 want=

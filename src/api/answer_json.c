@@ -4,7 +4,7 @@
 
 #include "wire/json_out.h"
 
-static void add_heading_path(struct buf *out, struct str path)
+void answer_json_heading_path(struct buf *out, struct str path)
 {
     json_add_open(out, '[');
     while (path.len) {
@@ -16,7 +16,7 @@ static void add_heading_path(struct buf *out, struct str path)
     json_add_close(out, ']');
 }
 
-/* document_id, version, chunk_id, title, heading_path: what names a chunk. */
+/* document_id, version, chunk_id, title, heading_path, page where there is one: what names a chunk. */
 static void add_chunk_name(struct buf *out, const struct chunk_view *c)
 {
     json_add_key(out, "document_id");
@@ -30,7 +30,11 @@ static void add_chunk_name(struct buf *out, const struct chunk_view *c)
     json_add_key(out, "title");
     json_add_string(out, c->title);
     json_add_key(out, "heading_path");
-    add_heading_path(out, c->heading_path);
+    answer_json_heading_path(out, c->heading_path);
+    if (c->page) {
+        json_add_key(out, "page");
+        json_add_u64(out, c->page);
+    }
 }
 
 static void add_span(struct buf *out, uint32_t start, uint32_t end)
@@ -170,6 +174,10 @@ void answer_json_explain(struct buf *out, const struct ask *k)
 {
     if (k->explain.len)
         json_add_raw(out, buf_str(&k->explain));
+    if (k->query.overrides.len) {
+        json_add_key(out, "overrides");
+        json_add_raw(out, k->query.overrides);
+    }
     json_add_key(out, "cut_short");
     if (k->cut_short)
         json_add_string(out, str_of(k->cut_short));

@@ -35,7 +35,9 @@ void answer_json_citations(struct buf *out, const struct ask *k); /* list: of th
 /* One citation of prompt passage `i` (from 0), its whole chunk. */
 void answer_json_passage(struct buf *out, const struct ask *k, uint32_t i);
 void answer_json_timings(struct buf *out, const int64_t *stage_ns, int64_t admission_ns, int64_t total_ns);
-/* Members of explain as far as the stages went; cut_short included. */
+/* List: the elements of a chunk's heading path. */
+void answer_json_heading_path(struct buf *out, struct str path);
+/* Members of explain as far as the stages went; cut_short and the question's overrides included. */
 void answer_json_explain(struct buf *out, const struct ask *k);
 
 #endif

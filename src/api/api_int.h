@@ -17,7 +17,7 @@
 #include "base/str.h"
 
 enum { HTTP_GET = 1, HTTP_POST = 2, HTTP_PUT = 4, HTTP_DELETE = 8, HTTP_OPTIONS = 16 };
-enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 23, N_STATUSES = 24 };
+enum { PATH_MAX_SEGMENTS = 8, N_ROUTES = 29, N_STATUSES = 24 };
 
 struct request;
 struct answering;
@@ -48,6 +48,7 @@ struct api_metrics {
 enum query_status { QUERY_OK, QUERY_DEGRADED, QUERY_REJECTED, QUERY_ERROR };
 enum { LATENCY_TOTAL = STAGES, LATENCY_ADMISSION = STAGES + 1 };
 
+enum { CONSOLE_FILES = 10, ETAG_CHARS = 35 };
 enum { UPLOADS_WAITING = 64, EMBEDDINGS_WAITING = 64, MAX_WORKERS = 64, WORK_MOST = 16, POOLED_REQUESTS = 128 };
 
 /* Requests that wait for a thread of their own kind, and those threads. */
@@ -79,7 +80,8 @@ struct api {
     int hard_connections; /* more are closed unanswered */
     atomic_bool draining, was_ready;
     _Atomic int64_t last_body_ns; /* when a piece of some body came */
-    struct buf console_csp;       /* Content-Security-Policy of the page */
+    char console_etags[CONSOLE_FILES][2][ETAG_CHARS], openapi_etag[ETAG_CHARS]; /* etag_make; console: as it is, gzip */
+    struct buf console_gzip[CONSOLE_FILES];                                    /* empty: only as it is */
 
     pthread_mutex_t mu;     /* guards all below; taken last */
     pthread_cond_t idle_cv; /* n_requests or n_suspended fell to 0 */
@@ -122,9 +124,12 @@ struct request {
 
     unsigned status; /* 0: no reply yet */
     const char *content_type, *allow, *csp;
+    const char *content_encoding; /* "": as it is, where others get another; NULL: the same for all */
+    const char *etag; /* may be kept by the client and asked about; NULL: never stored */
     unsigned retry_after_s;
     bool close;                         /* the connection ends after this answer */
     bool suspended;                     /* written by the I/O thread only */
+    void (*work)(struct request *rq);   /* what an upload thread runs: it ends in request_resume, or passes rq on */
     void (*finish)(struct request *rq); /* what runs on the I/O thread after the resume */
     struct answering *stream;           /* the body comes from it, not from out */
     void *state;                        /* the route's own, in the arena */
@@ -143,6 +148,9 @@ unsigned status_of(rag_code rc);
 /* The error object's fields into `out`, for a reply or one result of a batch. */
 void error_json(struct buf *out, const char *request_id, unsigned status, const char *code, const char *param,
                 const char *message);
+/* What is linked in: 304 when the client has it still. type and etag outlive the request. */
+void reply_embedded(struct request *rq, struct str bytes, const char *type, const char *etag);
+void etag_make(struct str bytes, char out[ETAG_CHARS]); /* "32 hex digits of the SHA-256" with the quotes */
 enum MHD_Result reply_send(struct request *rq);
 
 /* ---- requests (request.c) --------------------------------------------------------------------------------- */
@@ -178,7 +186,7 @@ rag_code work_start(struct work_queue *q, uint32_t n_threads, uint32_t capacity,
 void work_stop(struct work_queue *q); /* a zeroed one is fine */
 /* Suspends rq and hands it to the queue. False: replied 503, or will when it resumes. */
 bool work_submit(struct work_queue *q, struct request *rq);
-void ingest_work(struct request *const *rqs, uint32_t n);
+void upload_work(struct request *const *rqs, uint32_t n);
 void query_work(struct request *const *rqs, uint32_t n);
 void embeddings_work(struct request *const *rqs, uint32_t n);
 
@@ -203,6 +211,8 @@ void route_documents_delete(struct request *rq);
 void route_document_get(struct request *rq);
 void route_document_delete(struct request *rq);
 void route_versions(struct request *rq);
+void route_labelled(struct request *rq);
+void route_labelled_put(struct request *rq);
 void route_health(struct request *rq);
 void route_live(struct request *rq);
 void route_ready(struct request *rq);
@@ -211,7 +221,11 @@ void route_metrics(struct request *rq);
 void route_info(struct request *rq);
 void route_stats(struct request *rq);
 void route_config(struct request *rq);
+void route_openapi(struct request *rq);
 void route_page(struct request *rq);
-rag_code console_csp(struct buf *out);
+void route_console_file(struct request *rq);
+void console_init(struct api *api); /* before the first request */
+void console_clear(struct api *api);
+void openapi_init(struct api *api); /* likewise */
 
 #endif

@@ -2,7 +2,7 @@
 
 #include "api/api_int.h"
 
-static const unsigned statuses[N_STATUSES] = {200, 201, 204, 400, 401, 403, 404, 405, 409,
+static const unsigned statuses[N_STATUSES] = {200, 201, 204, 304, 400, 401, 403, 404, 405, 409,
                                               413, 415, 422, 429, 500, 503, 504, 507};
 static const char *const complexities[4] = {"simple", "medium", "complex", "unknown"};
 static const char *const query_statuses[4] = {"ok", "degraded", "rejected", "error"};

@@ -208,7 +208,7 @@ static void embed(struct request *rq)
     for (uint32_t done = 0; done < e->n && !rc; done += SLICE) {
         uint32_t n = e->n - done < SLICE ? e->n - done : SLICE;
         uint64_t tokens = 0;
-        rc = encoder_pool_run(p, e->kind, e->texts + done, n, &api->abandoned, e->vectors + (size_t)done * dims, &tokens);
+        rc = encoder_pool_run(p, e->kind, e->texts + done, n, &api->abandoned, NULL, e->vectors + (size_t)done * dims, &tokens);
         e->tokens += tokens;
     }
     if (rc == RAG_ECANCELED)

@@ -111,7 +111,7 @@ static rag_code extract_one(struct request *rq, struct document_in *d, struct te
             return rag_err_param(&d->err, RAG_EUNSUPPORTED, "format", "unknown format %.*s",
                                  (int)d->format.len, d->format.ptr);
         return rag_err_param(&d->err, RAG_EUNSUPPORTED, "file",
-                             "%s: not a file type that is taken; see the field format", name);
+                             "%s: %s, or name the format in the field format", name, extract_advice(name));
     }
     struct extract_limits lim = api->opt.extract_limits ? *api->opt.extract_limits : extract_default_limits;
     if (lim.max_input_bytes > api->opt.max_body_bytes)
@@ -287,12 +287,6 @@ static void reply_ingest(struct request *rq)
     }
 }
 
-void ingest_work(struct request *const *rqs, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        work_on(rqs[i]);
-}
-
 void route_documents_post(struct request *rq)
 {
     if (!auth_collection(rq, rq->path[2]))
@@ -309,5 +303,6 @@ void route_documents_post(struct request *rq)
         return;
     }
     rq->clear = ingest_clear;
+    rq->work = work_on;
     work_submit(&rq->api->uploads, rq);
 }

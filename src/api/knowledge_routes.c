@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/answer_json.h"
 #include "api/api_int.h"
 #include "api/request_json.h"
 #include "wire/json_out.h"
@@ -111,14 +112,26 @@ static void submit(struct request *rq, struct job *j, void (*reply)(struct reque
 
 /* ---- collections ----------------------------------------------------------------------------------------- */
 
+/* Chunks that have a vector of the configured model. */
+static uint64_t count_vectors(const struct segment_list *l)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct vector_block *b = l->e[i].vectors[0];
+        n += b ? l->e[i].n_live - vector_block_missing(b, l->e[i].live) : 0;
+    }
+    return n;
+}
+
 static void add_collection(struct request *rq, const struct store_collection *c)
 {
     const struct segment_list *l;
     struct buf *out = &rq->out;
-    uint64_t docs = 0, chunks = 0;
+    uint64_t docs = 0, chunks = 0, vectors = 0;
     if (!knowledge_pin(knowledge_of(rq), c->name, &l)) {
         docs = l->n_docs;
         chunks = l->n_chunks;
+        vectors = count_vectors(l);
         knowledge_unpin(knowledge_of(rq));
     }
     json_add_open(out, '{');
@@ -128,6 +141,11 @@ static void add_collection(struct request *rq, const struct store_collection *c)
     json_add_u64(out, docs);
     json_add_key(out, "chunks");
     json_add_u64(out, chunks);
+    json_add_key(out, "vectors");
+    if (rq->api->opt.pipeline->encoders[0])
+        json_add_u64(out, vectors);
+    else
+        json_add_null(out);
     json_add_key(out, "settings");
     json_add_raw(out, c->settings.len ? c->settings : STR_LIT("{}"));
     json_add_key(out, "created_at");
@@ -295,6 +313,29 @@ static void add_document(struct buf *out, const struct store_document *d)
     json_add_time_ms(out, d->updated_ms);
 }
 
+/* Where the chunks of the current version lie in the text, in code points. */
+static void add_chunk_spans(struct buf *out, const struct store_document *d)
+{
+    json_add_key(out, "chunk_spans");
+    json_add_open(out, '[');
+    for (uint32_t i = 0; i < d->n_chunks; i++) {
+        const struct store_chunk *c = &d->chunks[i];
+        json_add_open(out, '{');
+        json_add_key(out, "start");
+        json_add_u64(out, c->char_start);
+        json_add_key(out, "end");
+        json_add_u64(out, c->char_end);
+        json_add_key(out, "heading_path");
+        answer_json_heading_path(out, c->heading_path);
+        if (c->page) {
+            json_add_key(out, "page");
+            json_add_u64(out, c->page);
+        }
+        json_add_close(out, '}');
+    }
+    json_add_close(out, ']');
+}
+
 /* One version with its text; text null when it is no longer kept. */
 static void reply_document(struct request *rq, int64_t collection, uint32_t version)
 {
@@ -320,6 +361,7 @@ static void reply_document(struct request *rq, int64_t collection, uint32_t vers
     if (d.n_chunks) {
         json_add_key(&rq->out, "chunks");
         json_add_u64(&rq->out, d.n_chunks);
+        add_chunk_spans(&rq->out, &d);
     }
     json_add_key(&rq->out, "text");
     if (d.text.ptr)

@@ -116,6 +116,13 @@ static void write_hits(struct request *rq, const struct question *q)
     json_add_open(&rq->out, '{');
     json_add_key(&rq->out, "id");
     json_add_string(&rq->out, str_of(q->id));
+    json_add_key(&rq->out, "found");
+    json_add_bool(&rq->out, k->hits.n && (k->listing || k->confidence >= k->hits.floor));
+    json_add_key(&rq->out, "confidence");
+    if (k->listing)
+        json_add_null(&rq->out);
+    else
+        json_add_fixed(&rq->out, (double)k->confidence, 4);
     json_add_key(&rq->out, "hits");
     answer_json_contexts(&rq->out, k);
     answer_json_timings(&rq->out, k->stage_ns, q->admission_ns, k->total_ns);
@@ -233,6 +240,17 @@ void query_work(struct request *const *rqs, uint32_t n)
             request_resume(rqs[i], NULL);
 }
 
+static rag_code override(struct request *rq, struct ask *k, struct rag_err *err)
+{
+    const struct api_options *opt = &rq->api->opt;
+    struct profile *own = arena_alloc(&rq->arena, sizeof *own);
+    if (!own)
+        return rag_err_set(err, RAG_ENOMEM, "out of memory");
+    k->profile = own;
+    return opt->override ? opt->override(opt->config_ctx, k->query.overrides, own, err)
+                         : rag_err_param(err, RAG_EINVAL, "overrides", "this server takes no overrides");
+}
+
 static void admit(struct request *rq, bool search)
 {
     struct api *api = rq->api;
@@ -251,6 +269,8 @@ static void admit(struct request *rq, bool search)
         k->stage_ns[s] = -1;
     rag_code rc = query_from_json(buf_str(&rq->body), api->opt.max_query_bytes, search, &rq->arena, &k->query,
                                   &k->listing, &err);
+    if (!rc && k->query.overrides.len)
+        rc = override(rq, k, &err);
     if (rc) {
         reply_rc(rq, rc, &err, "admission");
         counter_add(api->m.queries[QUERY_REJECTED][COMPLEXITY_UNKNOWN], 1);

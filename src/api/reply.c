@@ -1,3 +1,4 @@
+#include <openssl/sha.h>
 #include <stdio.h>
 
 #include "api/answering.h"
@@ -118,6 +119,36 @@ void reply_rc(struct request *rq, rag_code rc, const struct rag_err *err, const 
     }
 }
 
+void etag_make(struct str bytes, char out[ETAG_CHARS])
+{
+    unsigned char digest[32];
+    SHA256((const unsigned char *)bytes.ptr, bytes.len, digest);
+    *out++ = '"';
+    for (int b = 0; b < 16; b++)
+        out += sprintf(out, "%02x", digest[b]);
+    memcpy(out, "\"", 2);
+}
+
+/* If-None-Match: "*" or a list of tags, where W/ makes no difference (RFC 9110, 13.1.2). No tag of ours lies inside
+ * another tag, since it brings its quotes. */
+static bool client_has(struct request *rq, const char *etag)
+{
+    const char *given = request_header(rq, "If-None-Match");
+    return given && (str_eqz(str_trim(str_of(given)), "*") || strstr(given, etag));
+}
+
+void reply_embedded(struct request *rq, struct str bytes, const char *type, const char *etag)
+{
+    rq->etag = etag;
+    if (client_has(rq, etag)) {
+        rq->status = 304;
+        return;
+    }
+    buf_adds(&rq->out, bytes);
+    rq->status = 200;
+    rq->content_type = type;
+}
+
 static void add_header(struct MHD_Response *r, const char *name, const char *value)
 {
     (void)MHD_add_response_header(r, name,
@@ -136,7 +167,14 @@ static void add_headers(struct request *rq, struct MHD_Response *r)
     add_header(r, "X-Request-Id", rq->id);
     if (rq->content_type)
         add_header(r, "Content-Type", rq->content_type);
-    add_header(r, "Cache-Control", "no-store");
+    add_header(r, "Cache-Control", rq->etag ? "no-cache" : "no-store");
+    if (rq->etag)
+        add_header(r, "ETag", rq->etag);
+    if (rq->content_encoding) {
+        if (rq->content_encoding[0])
+            add_header(r, "Content-Encoding", rq->content_encoding);
+        add_header(r, "Vary", "Accept-Encoding");
+    }
     add_header(r, "X-Content-Type-Options", "nosniff");
     if (rq->traceparent[0])
         add_header(r, "traceparent", rq->traceparent);

@@ -273,14 +273,31 @@ static rag_code take_numbers(const json_t *root, struct query *q, struct rag_err
     return RAG_OK;
 }
 
+static rag_code take_overrides(const json_t *v, struct arena *a, struct str *out, struct rag_err *err)
+{
+    struct buf text;
+    if (!json_is_object(v))
+        return wrong_type(err, "overrides", "an object of configuration keys");
+    if (json_object_size(v) == 0)
+        return RAG_OK;
+    buf_init(&text, MEM_REQUEST);
+    json_in_print(&text, v);
+    rag_code rc = buf_failed(&text)          ? RAG_ENOMEM
+                  : text.len > OVERRIDES_MAX ? rag_err_param(err, RAG_EINVAL, "overrides", "overrides has more than %d bytes",
+                                                             OVERRIDES_MAX)
+                                             : copy_str(a, buf_str(&text), out);
+    buf_clear(&text);
+    return rc;
+}
+
 static rag_code query_fields(const json_t *root, bool search, struct arena *a, struct query *q, bool *listing,
                              struct rag_err *err)
 {
     static const char *const for_query[] = {"query",   "collection", "user_id", "top_k", "min_score",
-                                            "filters", "stream",     "explain", NULL};
+                                            "filters", "overrides",  "stream",  "explain", NULL};
     static const char *const for_search[] = {"query",     "collection", "user_id", "top_k",
-                                             "min_score", "filters",    "explain", NULL};
-    static const char *const later[] = {"cache", "overrides", NULL};
+                                             "min_score", "filters",    "overrides", "explain", NULL};
+    static const char *const later[] = {"cache", NULL};
     rag_code rc = check_fields(root, search ? for_search : for_query, later, err);
     if (!rc)
         rc = take_query_text(root, search, a, q, listing, err);
@@ -297,6 +314,8 @@ static rag_code query_fields(const json_t *root, bool search, struct arena *a, s
         rc = take_bool(root, "explain", &q->explain, err);
     if (!rc && field(root, "filters"))
         rc = filter_from_json(field(root, "filters"), a, &q->filter, err);
+    if (!rc && field(root, "overrides"))
+        rc = take_overrides(field(root, "overrides"), a, &q->overrides, err);
     return rc;
 }
 

@@ -1,6 +1,6 @@
 /* api/request_json.h - request bodies to structs: strict, every field named when it is wrong.
  *
- * Unknown fields are refused, those of later versions too (cache, overrides: "not supported yet"). null counts as
+ * Unknown fields are refused, those of later versions too (cache: "not supported yet"). null counts as
  * absent. Strings are copied into the arena. RAG_EINVAL names the field in err->param; RAG_ETOOBIG; RAG_ENOMEM. */
 #ifndef RAGD_API_REQUEST_JSON_H
 #define RAGD_API_REQUEST_JSON_H
@@ -19,10 +19,12 @@ enum {
     DOCUMENT_ID_MAX = 512,
     COLLECTION_NAME_MAX = 64,
     BATCH_MAX = 1000,
-    METADATA_MAX = 64 << 10
+    METADATA_MAX = 64 << 10,
+    OVERRIDES_MAX = 4096
 };
 
-/* POST /v1/query, or /v1/search when `search`: there the query may be missing or empty (*listing). */
+/* POST /v1/query, or /v1/search when `search`: there the query may be missing or empty (*listing). What is in `overrides`
+ * is not looked at. */
 RAG_MUST_CHECK rag_code query_from_json(struct str body, size_t max_bytes, bool search, struct arena *a,
                                         struct query *out, bool *listing, struct rag_err *err);
 /* `filters` of contract section 2. */

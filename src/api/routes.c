@@ -18,6 +18,10 @@ const struct api_route api_routes[N_ROUTES] = {
     {"/v1/collections/{c}/documents/{id}", HTTP_GET, READ, false, route_document_get},
     {"/v1/collections/{c}/documents/{id}", HTTP_DELETE, SCOPE_INGEST, false, route_document_delete},
     {"/v1/collections/{c}/documents/{id}/versions", HTTP_GET, READ, false, route_versions},
+    {"/v1/labelled", HTTP_GET, READ, false, route_labelled},
+    {"/v1/labelled/{name}", HTTP_GET, READ, false, route_labelled},
+    {"/v1/labelled/{name}", HTTP_PUT, SCOPE_INGEST, true, route_labelled_put},
+    {"/v1/labelled/{name}", HTTP_DELETE, SCOPE_INGEST, false, route_labelled},
     {"/health", HTTP_GET, 0, false, route_health},
     {"/health/live", HTTP_GET, 0, false, route_live},
     {"/health/ready", HTTP_GET, 0, false, route_ready},
@@ -26,5 +30,7 @@ const struct api_route api_routes[N_ROUTES] = {
     {"/v1/info", HTTP_GET, READ, false, route_info},
     {"/v1/stats", HTTP_GET, READ, false, route_stats},
     {"/v1/config", HTTP_GET, SCOPE_ADMIN, false, route_config},
+    {"/openapi.json", HTTP_GET, 0, false, route_openapi},
     {"/", HTTP_GET, 0, false, route_page},
+    {"/console/{file}", HTTP_GET, 0, false, route_console_file},
 };

@@ -298,7 +298,7 @@ static void api_free(struct api *api)
     }
     auth_clear(api);
     api_metrics_clear(api);
-    buf_clear(&api->console_csp);
+    console_clear(api);
     pthread_mutex_destroy(&api->mu);
     pthread_cond_destroy(&api->idle_cv);
     mem_free(MEM_API, api);
@@ -325,20 +325,21 @@ rag_code api_start(const struct api_options *opt, struct api **out, struct rag_e
     pthread_mutex_init(&api->mu, NULL);
     pthread_cond_init(&api->idle_cv, &attr);
     pthread_condattr_destroy(&attr);
-    buf_init(&api->console_csp, MEM_API);
+    console_init(api);
+    openapi_init(api);
     RAG_ASSERT(RAND_bytes(prefix, sizeof prefix) == 1);
     for (size_t i = 0; i < sizeof prefix; i++)
         snprintf(api->id_prefix + 2 * i, 3, "%02x", prefix[i]);
     if (!opt->metrics)
         api->own_metrics = metrics_new();
     api->metrics = opt->metrics ? opt->metrics : api->own_metrics;
-    if (!api->metrics || auth_init(api) || console_csp(&api->console_csp)) {
+    if (!api->metrics || auth_init(api)) {
         rag_err_set(err, rc, "server: out of memory");
         api_free(api);
         return rc;
     }
     api_metrics_init(api);
-    rc = work_start(&api->uploads, api->opt.workers, UPLOADS_WAITING, 1, ingest_work);
+    rc = work_start(&api->uploads, api->opt.workers, UPLOADS_WAITING, 1, upload_work);
     if (!rc && (ask_is_heavy(api->opt.pipeline) || api->opt.pipeline->llm))
         rc = work_start(&api->questions, api->opt.question_threads, api->opt.max_concurrent_queries + 1, ASK_BATCH,
                         query_work);

@@ -34,6 +34,7 @@ struct api_options {
     uint16_t port;    /* 0: any free one, see api_port */
     const struct pipeline *pipeline;
     struct embedder *embedder; /* for statistics; NULL: none */
+    const char *data;          /* the data folder, for labelled questions; NULL: none are kept */
     struct history *history;   /* keeps questions and feedback; NULL: off */
     const struct api_key *keys; /* none: open, and only on loopback */
     uint32_t n_keys;
@@ -55,7 +56,10 @@ struct api_options {
     const char *profile; /* ["balanced"] */
     void (*config_json)(void *ctx,
                         struct buf *out); /* the effective configuration, one JSON value; NULL: {} */
-    void *config_ctx;
+    /* The profile of a question that sets `json`, an object of configuration keys, for itself. RAG_EINVAL names the key.
+     * NULL: `overrides` are refused. Any thread. */
+    rag_code (*override)(void *ctx, struct str json, struct profile *out, struct rag_err *err);
+    void *config_ctx; /* of both */
     struct metrics *metrics; /* NULL: one of its own */
 };
 

@@ -58,6 +58,12 @@ void work_stop(struct work_queue *q)
     mem_free(MEM_API, q->items);
 }
 
+void upload_work(struct request *const *rqs, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        rqs[i]->work(rqs[i]);
+}
+
 static void refuse(struct request *rq)
 {
     reply_error(rq, 503, "busy", NULL, "too many requests of this kind are waiting; try again");

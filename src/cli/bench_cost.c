@@ -134,7 +134,7 @@ static void choose_models(struct cost_bench *b, const struct config *cfg)
         b->priced |= b->models[i].price.input > 0 || b->models[i].price.output > 0;
     for (uint32_t i = 0; i < b->catalogue.n && !b->priced; i++)
         b->models[i].price = cost_promised_prices[b->models[i].class];
-    b->call = !b->output_tokens && (b->upstream || (configured && cfg->stage_generation));
+    b->call = !b->output_tokens && (b->upstream || (configured && cfg->profile.stage_generation));
 }
 
 static bool at_promised_prices(const struct cost_bench *b)
@@ -215,7 +215,7 @@ static int bench_profile(struct cost_bench *b, const struct cli_house *h, enum c
     }
     choose_models(b, &cfg);
     cfg.catalogue = b->catalogue;
-    cfg.stage_generation = true;
+    cfg.profile.stage_generation = true;
     if (b->accounts[0]) {
         cfg.data = b->accounts;
         cfg.budget_daily = cfg.budget_monthly = 0;

@@ -12,7 +12,7 @@
 #include "sys/clock.h"
 #include "wire/json_out.h"
 
-enum { DEPTH = 100, ONLINE_DEPTH = 30, MAX_ROWS = 24 };
+enum { DEPTH = 100, ONLINE_DEPTH = 30, MAX_ROWS = 32, HITS_WRITTEN = 64 };
 
 struct row {
     char name[48];
@@ -23,7 +23,7 @@ struct row {
 struct eval_args {
     struct cli_common common;
     struct eval_files files;
-    const char *legs, *run_file, *vectors_dir;
+    const char *legs, *run_file, *hits_file, *rows_file, *vectors_dir, *chunk_style;
     bool ablation, json, chunk;
 };
 
@@ -44,9 +44,26 @@ static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, b
                                 .depth = DEPTH},
                         s;
     uint32_t n = 0;
+    base.profile.stage_reranking &= strcmp(a->legs, "full") == 0;
     add_row(rows, &n, &base, a->legs);
     if (!a->ablation)
         return n;
+    static const struct {
+        const char *name;
+        bool on, features, late;
+    } reranked[] = {{"hybrid", false, false, false},
+                    {"with features", true, true, false},
+                    {"with late interaction", true, false, true},
+                    {"full", true, true, true}};
+    for (size_t i = 0; i < sizeof reranked / sizeof *reranked; i++) {
+        s = base;
+        s.profile.stage_reranking = reranked[i].on;
+        s.profile.rerank_features = reranked[i].features;
+        s.profile.rerank_late = reranked[i].late;
+        if (strcmp(reranked[i].name, a->legs) != 0 && (base.dense || !reranked[i].late))
+            add_row(rows, &n, &s, reranked[i].name);
+    }
+    base.profile.stage_reranking = false; /* of what comes below, the retrieval */
     if (base.dense) {
         s = base;
         s.dense = false;
@@ -92,15 +109,71 @@ static uint32_t make_rows(const struct config *cfg, const struct eval_args *a, b
 
 /* ---- run file ------------------------------------------------------------------------------------------ */
 struct run_writer {
-    FILE *f;
+    FILE *f, *hits, *rows; /* NULL: not wanted */
     const struct eval_data *data;
 };
 
+/* One line a candidate of the reranker, for training: query, document, grade, fused score, MaxSim ("-": none), features. */
+static void write_rerank_rows(const struct run_writer *w, const struct eval_query *q, const struct eval_seen *seen)
+{
+    const struct eval_doc *docs = (const struct eval_doc *)(const void *)w->data->docs.ptr;
+    for (uint32_t i = 0; i < seen->rerank->n; i++) {
+        const struct hit *h = &seen->hits->items[i];
+        const struct rerank_row *row = &seen->rerank->rows[i];
+        struct chunk_view view;
+        segment_chunk(seen->hits->list->e[h->ref.entry].segment, h->ref.chunk, &view);
+        uint32_t doc = (uint32_t)(view.seq - 1), grade = 0;
+        for (uint32_t j = 0; j < q->n_judged; j++)
+            grade = q->judged[j].doc == doc ? q->judged[j].grade : grade;
+        fprintf(w->rows, "%.*s\t%.*s\t%u\t%.6f\t", (int)q->id.len, q->id.ptr, (int)docs[doc].id.len, docs[doc].id.ptr, grade,
+                (double)h->fused);
+        if (row->has_late)
+            fprintf(w->rows, "%.6f", (double)row->late);
+        else
+            fputc('-', w->rows);
+        for (int f = 0; f < RERANK_FEATURES; f++)
+            fprintf(w->rows, "\t%.5f", (double)row->x[f]);
+        fputc('\n', w->rows);
+    }
+}
+
+/* One JSON line a question: its first chunks, with their place in the document (code points). */
+static void write_hits(FILE *f, const struct eval_query *q, const struct hits *hits)
+{
+    struct buf b;
+    buf_init(&b, MEM_MISC);
+    buf_addz(&b, "{\"query\":\"");
+    json_escape(&b, q->id);
+    buf_addz(&b, "\",\"hits\":[");
+    for (uint32_t i = 0; i < hits->n && i < HITS_WRITTEN; i++) {
+        struct chunk_view v;
+        segment_chunk(hits->list->e[hits->items[i].ref.entry].segment, hits->items[i].ref.chunk, &v);
+        buf_addz(&b, i ? ",{\"document\":\"" : "{\"document\":\"");
+        json_escape(&b, v.document_id);
+        buf_addf(&b, "\",\"ordinal\":%u,\"start\":%u,\"end\":%u,\"title\":\"", v.ordinal, v.start, v.end);
+        json_escape(&b, v.title);
+        buf_addz(&b, "\",\"heading_path\":\"");
+        json_escape(&b, v.heading_path);
+        buf_addz(&b, "\",\"text\":\"");
+        buf_add(&b, v.text_json.ptr, v.text_json.len);
+        buf_addz(&b, "\"}");
+    }
+    buf_addz(&b, "]}\n");
+    fwrite(b.ptr, 1, b.len, f);
+    buf_clear(&b);
+}
+
 /* Scores fall strictly, so that a tool that sorts by score (and breaks ties its own way) sees our order. */
-static void write_run(void *ctx, uint32_t query, const struct eval_ranked *ranked, uint32_t n)
+static void write_run(void *ctx, uint32_t query, const struct eval_seen *seen)
 {
     struct run_writer *w = ctx;
     const struct eval_query *q = (const struct eval_query *)(const void *)w->data->queries.ptr + query;
+    const struct eval_ranked *ranked = seen->ranked;
+    uint32_t n = w->f ? seen->n : 0;
+    if (w->rows)
+        write_rerank_rows(w, q, seen);
+    if (w->hits)
+        write_hits(w->hits, q, seen->hits);
     const struct eval_doc *docs = (const struct eval_doc *)(const void *)w->data->docs.ptr;
     float before = INFINITY;
     for (uint32_t i = 0; i < n; i++) {
@@ -136,7 +209,7 @@ static struct timing timing(double *ms, uint32_t n) /* sorts ms */
     return t;
 }
 
-static const char *const stage_names[EVAL_STAGES] = {"analysis", "embedding", "retrieval", "fusion"};
+static const char *const stage_names[EVAL_STAGES] = {"analysis", "embedding", "retrieval", "fusion", "reranking"};
 
 struct embed_report {
     const char *model; /* NULL: words only */
@@ -157,7 +230,7 @@ static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, 
     printf("%-24s", "");
     for (int m = 0; m < EVAL_METRICS; m++)
         printf("  %-19s", eval_metric_names[m]);
-    printf("  ms/query: analysis  embedding (p50)  retrieval (p50, p99)\n");
+    printf("  ms/query: analysis  embedding (p50)  retrieval (p50, p99)  reranking (p50, p99)\n");
     for (uint32_t i = 0; i < n; i++) {
         struct row *r = &rows[i];
         printf("%-24s", r->name);
@@ -171,7 +244,9 @@ static void print_rows(struct row *rows, uint32_t n, const struct eval_data *d, 
         struct timing a = timing(r->result.ms[EVAL_ANALYSIS], r->result.n);
         struct timing e = timing(r->result.ms[EVAL_EMBEDDING], r->result.n);
         struct timing t = timing(r->result.ms[EVAL_RETRIEVAL], r->result.n);
-        printf("            %.3f     %.3f (%.3f)     %.3f (%.3f, %.3f)\n", a.mean, e.mean, e.p50, t.mean, t.p50, t.p99);
+        struct timing k = timing(r->result.ms[EVAL_RERANKING], r->result.n);
+        printf("            %.3f     %.3f (%.3f)     %.3f (%.3f, %.3f)     %.3f (%.3f, %.3f)\n", a.mean, e.mean, e.p50, t.mean,
+               t.p50, t.p99, k.mean, k.p50, k.p99);
     }
     if (n == 1)
         return;
@@ -240,14 +315,22 @@ static rag_code run_rows(struct row *rows, uint32_t n, const struct eval_data *d
                          const struct eval_args *a, struct rag_err *err)
 {
     struct run_writer w = {.data = d};
-    if (a->run_file && !(w.f = fopen(a->run_file, "we")))
-        return rag_err_set(err, rag_code_from_errno(errno), "%s: %s", a->run_file, strerror(errno));
+    const struct {
+        const char *path;
+        FILE **f;
+    } files[] = {{a->run_file, &w.f}, {a->hits_file, &w.hits}, {a->rows_file, &w.rows}};
     rag_code rc = RAG_OK;
+    bool wanted = false;
+    for (size_t i = 0; i < sizeof files / sizeof *files && !rc; i++) {
+        if (files[i].path && !(*files[i].f = fopen(files[i].path, "we")))
+            rc = rag_err_set(err, rag_code_from_errno(errno), "%s: %s", files[i].path, strerror(errno));
+        wanted |= files[i].path != NULL;
+    }
     for (uint32_t i = 0; i < n && !rc; i++)
-        rc = eval_run(d, list, an, v, &rows[i].setting, i == 0 && w.f ? write_run : NULL, &w, &rows[i].result,
-                      err);
-    if (w.f && (ferror(w.f) | fclose(w.f)) && !rc)
-        rc = rag_err_set(err, RAG_EIO, "%s: cannot write", a->run_file);
+        rc = eval_run(d, list, an, v, &rows[i].setting, i == 0 && wanted ? write_run : NULL, &w, &rows[i].result, err);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (*files[i].f && (ferror(*files[i].f) | fclose(*files[i].f)) && !rc)
+            rc = rag_err_set(err, RAG_EIO, "%s: cannot write", files[i].path);
     return rc;
 }
 
@@ -260,7 +343,8 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
     struct open_models models = {0};
     struct row rows[MAX_ROWS];
     uint32_t n = 0;
-    struct chunker_options chunker = {cfg->chunk_size_tokens, cfg->chunk_overlap_tokens};
+    struct eval_cut cut = {.size = {cfg->chunk_size_tokens, cfg->chunk_overlap_tokens},
+                           .windows = strcmp(a->chunk_style, "windows") == 0};
     rag_code rc = eval_data_load(&a->files, &data, &err);
     if (!rc && strcmp(a->legs, "bm25") != 0)
         rc = open_models(cfg, NULL, &models);
@@ -274,14 +358,14 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
     cli_progress_start(&p, "index");
     int64_t start = clock_mono_ns();
     if (!rc)
-        rc = eval_index(&data, an, a->chunk ? &chunker : NULL, on_progress, &p, &list, &err);
+        rc = eval_index(&data, an, a->chunk ? &cut : NULL, on_progress, &p, &list, &err);
     double index_s = (double)(clock_mono_ns() - start) / 1e9;
     cli_progress_end(&p);
     struct embed_report embed = {0};
     if (!rc && models.model[0]) {
         cli_progress_start(&p, "embed");
         start = clock_mono_ns();
-        rc = eval_embed(&list, models.encoders[0], &models.space[0], a->vectors_dir, on_progress, &p, &embed.passages,
+        rc = eval_embed(&list, models.encoders[0], &models.space[0], models.tokens, a->vectors_dir, on_progress, &p, &embed.passages,
                         &err);
         embed.seconds = (double)(clock_mono_ns() - start) / 1e9;
         embed.model = model_info(models.model[0])->name;
@@ -290,7 +374,7 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
     struct arena arena = {0};
     struct eval_questions questions = {0};
     if (!rc && models.model[0])
-        rc = eval_embed_questions(&data, models.encoders[0], &arena, &questions);
+        rc = eval_embed_questions(&data, models.encoders[0], models.tokens, &arena, &questions);
     if (!rc)
         rc = run_rows(rows, n, &data, list, an, &questions, a, &err);
     arena_clear(&arena);
@@ -312,7 +396,7 @@ static int evaluate(const struct config *cfg, const struct eval_args *a)
 
 int cmd_eval(int argc, char **argv)
 {
-    struct eval_args a = {.legs = "full"};
+    struct eval_args a = {.legs = "full", .chunk_style = "headings"};
     const struct cli_option options[] = {CLI_COMMON_OPTIONS(&a.common),
                                          {"--profile", &a.common.profile, NULL},
                                          {"--dataset", &a.files.dir, NULL},
@@ -321,9 +405,12 @@ int cmd_eval(int argc, char **argv)
                                          {"--qrels", &a.files.qrels, NULL},
                                          {"--legs", &a.legs, NULL},
                                          {"--run", &a.run_file, NULL},
+                                         {"--hits", &a.hits_file, NULL},
+                                         {"--rerank-rows", &a.rows_file, NULL},
                                          {"--vectors", &a.vectors_dir, NULL},
                                          {"--ablation", NULL, &a.ablation},
                                          {"--chunk", NULL, &a.chunk},
+                                         {"--chunk-style", &a.chunk_style, NULL},
                                          {"--json", NULL, &a.json},
                                          {0}};
     int n, status = cli_parse("eval", argc, argv, options, &n);
@@ -338,6 +425,8 @@ int cmd_eval(int argc, char **argv)
         known |= strcmp(a.legs, legs[i]) == 0;
     if (!known)
         return cli_fail(EXIT_USAGE, "eval: --legs %s: use bm25, dense, hybrid or full", a.legs);
+    if (strcmp(a.chunk_style, "headings") != 0 && strcmp(a.chunk_style, "windows") != 0)
+        return cli_fail(EXIT_USAGE, "eval: --chunk-style %s: use headings or windows", a.chunk_style);
     struct config cfg;
     status = cli_load_config("eval", &a.common, &cfg);
     if (status >= 0)

@@ -10,6 +10,7 @@
 #include "api/request_json.h"
 #include "cli/ingest_int.h"
 #include "pipeline/embedder.h"
+#include "pipeline/labelled.h"
 #include "cli/walk.h"
 #include "daemon/open.h"
 #include "sys/clock.h"
@@ -312,7 +313,8 @@ static int embed_all(struct ingest *in, bool quiet)
     struct embedder *e = NULL;
     struct knowledge_stats s;
     struct rag_err err = {0};
-    struct embedder_options opt = {k, in->house->models.encoders[0], in->house->cfg.embedding_threads};
+    struct embedder_options opt = {k, in->house->models.encoders[0], &in->house->models.space[0],
+                                   in->house->models.tokens, in->house->cfg.embedding_threads};
     knowledge_stats(k, &s);
     uint64_t before = s.vectors, missing = s.vectors_missing;
     if (!missing)
@@ -367,10 +369,11 @@ static int run(struct ingest *in, struct walk *w, bool lines, bool json)
 int cmd_ingest(int argc, char **argv)
 {
     struct cli_common common = {0};
-    const char *collection = "default";
+    const char *collection = "default", *labelled = NULL;
     bool json = false, lines = false, no_embed = false;
     const struct cli_option options[] = {CLI_COMMON_OPTIONS(&common),
                                          {"--collection", &collection, NULL},
+                                         {"--labelled", &labelled, NULL},
                                          {"--json", NULL, &json},
                                          {"--no-embed", NULL, &no_embed},
                                          {0}};
@@ -381,13 +384,23 @@ int cmd_ingest(int argc, char **argv)
         return cli_fail(EXIT_USAGE, "ingest: no path: name files or folders, or - for JSON lines on stdin");
     if (!collection_name_ok(str_of(collection)))
         return cli_fail(EXIT_USAGE, "ingest: --collection %s: use 1 to 64 of A-Z a-z 0-9 _ . -", collection);
+    if (labelled && !labelled_name_ok(str_of(labelled)))
+        return cli_fail(EXIT_USAGE, "ingest: --labelled %s: use 1 to 64 of A-Z a-z 0-9 _ . -, no dot first", labelled);
+    if (labelled && (n != 1 || strcmp(argv[0], "-") == 0))
+        return cli_fail(EXIT_USAGE, "ingest: --labelled takes one file");
     struct cli_house house;
     status = cli_house_open("ingest", &common, false, &house);
     if (status >= 0)
         return status;
+    rag_code rc = http_client_global_init();
+    if (labelled) {
+        status = rc ? cli_fail(EXIT_FAIL, "ingest: out of memory")
+                    : ingest_labelled(&house, labelled, collection, argv[0], json);
+        cli_house_close(&house);
+        return status;
+    }
     struct walk w;
     walk_init(&w);
-    rag_code rc = http_client_global_init();
     for (int i = 0; i < n && !rc; i++)
         if (strcmp(argv[i], "-") == 0)
             lines = true;

@@ -48,6 +48,8 @@ struct ingest {
 /* Makes the collection when it is missing. Returns -1 to go on, else the exit status (reported). */
 int ingest_local_create(struct ingest *in);
 int ingest_remote_create(struct ingest *in);
+/* Makes the file a set of labelled questions. Returns the exit status (reported). */
+int ingest_labelled(const struct cli_house *h, const char *name, const char *collection, const char *path, bool json);
 /* A worker's life: takes items until the queue is closed and empty. */
 void ingest_local_work(struct ingest *in);
 void ingest_remote_work(struct ingest *in);

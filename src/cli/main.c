@@ -19,11 +19,13 @@ const struct cli_command cli_commands[] = {
      "  --profile NAME      balanced, latency, throughput or cost\n"
      "SIGTERM and SIGINT finish what is in flight and end; SIGHUP re-reads log.level.\n",
      cmd_serve, false},
-    {"ingest", "[--collection C] [--json] [--no-embed] PATH...", "add files, folders, or JSON lines from - (stdin)",
+    {"ingest", "[--collection C] [--labelled NAME] [--json] [--no-embed] PATH...", "add files, folders, or JSON lines from - (stdin)",
      "  --collection C  where to (default: default; created when missing)\n"
      "  --json          end with one JSON object on one line\n"
+     "  --labelled NAME the one PATH holds labelled questions, as JSON lines or as the .json of GET /v1/labelled/NAME:\n"
+     "                  they become the set NAME of the console's Evaluate page\n"
      "  --no-embed      leave the vectors to the next server or ingest: search goes by words until then\n"
-     "Takes txt, md, html, csv, json, jsonl and xlsx. Folders are read recursively; hidden files and types we do not\n"
+     "Takes txt, md, html, csv, json, jsonl, xlsx, docx and pdf. Folders are read recursively; hidden files and types we do not\n"
      "take are skipped. A file is one document whose id is its real path with ':' for '/'. A line of JSON is\n"
      "{\"id\", \"title\", \"text\", \"source\", \"metadata\"}; only text is needed. What did not change is not written\n"
      "again. Exit status 1 when any file failed.\n",
@@ -39,8 +41,10 @@ const struct cli_command cli_commands[] = {
      "  --legs LEGS     bm25, dense, hybrid or full (default: the pipeline as configured, without a language model)\n"
      "  --vectors DIR   keeps passage vectors by model and text: a second run embeds nothing\n"
      "  --chunk         cut corpus lines into chunks as ingest does (default: a line is one chunk)\n"
+     "  --chunk-style headings|windows   with --chunk: as ingest does, or windows of a fixed size, to compare\n"
      "  --ablation      one row for each pipeline configuration\n"
      "  --run FILE      write a TREC run file, 100 a query\n"
+     "  --hits FILE     write the first 64 chunks of each query, a JSON line a query\n"
      "  --json          the numbers as one JSON object\n",
      cmd_eval, false},
     {"config", "[--print-default | --check FILE | --show] [--json]", "print or check the configuration",
@@ -67,6 +71,13 @@ const struct cli_command cli_commands[] = {
     {"verify", "[--json]", "check the integrity of the stored data",
      "Checks the database, the segment manifest and every segment file. A damaged segment file loses nothing: the server rebuilds it.\n",
      cmd_verify, false},
+    {"doctor", "[--json]", "check everything that answering depends on, and say what to do",
+     "  --listen HOST:PORT, --profile NAME   as ragd serve would get them\n"
+     "  --json                               one JSON object\n"
+     "Looks at the configuration, keys, the data folder, databases, segment files, the model, the address, descriptors,\n"
+     "clock, budget, and each upstream of language models (GET /models: free of charge). Changes nothing, and may run beside\n"
+     "a server. Exit status 1 when there is a problem; warnings alone are 0.\n",
+     cmd_doctor, false},
     {"model", "import|list|info|verify|bench|embed|tokens ...", "packed models for search by meaning",
      "  import DIR [--name N] [--weights int8|f32] [--out FILE]\n"
      "                         pack a model folder in the Hugging Face layout (default: into the models' folder)\n"

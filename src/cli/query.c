@@ -68,6 +68,9 @@ static void print_citation(const json_t *c)
     json_array_foreach(json_object_get(c, "heading_path"), i,
                        h) if (i || strcmp(json_string_value(h), title) != 0)
         printf(" > %s", json_string_value(h));
+    long long page = (long long)json_integer_value(json_object_get(c, "page"));
+    if (page)
+        printf(", page %lld", page);
     printf("\n      %s, version %lld, characters %lld to %lld\n", text_of(c, "document_id"),
            (long long)json_integer_value(json_object_get(c, "version")),
            (long long)json_integer_value(json_object_get(c, "start")),

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/verify.h"
 #include "daemon/open.h"
 #include "index/manifest.h"
 #include "index/segment.h"
@@ -17,8 +18,9 @@ struct findings {
     bool print;
 };
 
-static void found(struct findings *f, const char *what, const char *why)
+static void found(void *ctx, const char *what, const char *why)
 {
+    struct findings *f = ctx;
     buf_addz(&f->json, f->n++ ? ",{\"what\":\"" : "{\"what\":\"");
     json_escape(&f->json, str_of(what));
     buf_addz(&f->json, "\",\"why\":\"");
@@ -58,7 +60,7 @@ static bool names_file(const struct manifest *m, const char *file)
 
 /* The manifest and the files that it names. A merge replaces the manifest before it removes files, so a file that is
  * missing is a finding only when the manifest, read again, still names it. */
-static void verify_manifest(const char *data, struct findings *f)
+void verify_manifest(const char *data, verify_found *report, void *ctx)
 {
     char dir[4200], path[4500];
     snprintf(dir, sizeof dir, "%s/segments", data);
@@ -75,24 +77,25 @@ static void verify_manifest(const char *data, struct findings *f)
     if (missing)
         rc = read_manifest(path, &again, &err);
     if (rc && rc != RAG_ENOTFOUND) /* not there: none yet, or everything is rebuilt */
-        found(f, path, err.msg[0] ? err.msg : rag_code_name(rc));
+        report(ctx, path, err.msg[0] ? err.msg : rag_code_name(rc));
     for (size_t i = 0; !rc && missing && i < m.entries.len / sizeof *e; i++)
         if (names_file(&again, e[i].file) && !has_file(dir, e[i].file)) {
             snprintf(path, sizeof path, "%s/%s", dir, e[i].file);
-            found(f, path, "named by MANIFEST, but missing");
+            report(ctx, path, "named by MANIFEST, but missing");
         }
     manifest_clear(&again);
     manifest_clear(&m);
 }
 
-/* Maps every segment file with all its checks. One built with other analyser rules is fine: it is rebuilt. */
-static void verify_segments(const char *data, const struct analyzer *an, struct findings *f)
+/* One built with other analyser rules is fine: it is rebuilt. */
+uint32_t verify_segments(const char *data, const struct analyzer *an, verify_found *report, void *ctx)
 {
     char dir[4200], path[4500];
     snprintf(dir, sizeof dir, "%s/segments", data);
     DIR *d = opendir(dir);
+    uint32_t fine = 0;
     if (!d)
-        return; /* none yet */
+        return 0; /* none yet */
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         size_t n = strlen(e->d_name);
         if (n < 5 || strcmp(e->d_name + n - 4, ".seg") != 0)
@@ -102,12 +105,13 @@ static void verify_segments(const char *data, const struct analyzer *an, struct 
         struct rag_err err = {0};
         rag_code rc = segment_open(path, analyzer_fingerprint(an), &s, &err);
         if (rc == RAG_OK || rc == RAG_ECONFLICT)
-            f->segments++;
+            fine++;
         else if (rc != RAG_ENOTFOUND)
-            found(f, path, err.msg[0] ? err.msg : rag_code_name(rc));
+            report(ctx, path, err.msg[0] ? err.msg : rag_code_name(rc));
         segment_unref(s);
     }
     closedir(d);
+    return fine;
 }
 
 static int verify_database(const char *data, struct findings *f, struct store_counts *counts)
@@ -164,8 +168,8 @@ int cmd_verify(int argc, char **argv)
     struct store_counts counts = {0};
     buf_init(&f.json, MEM_MISC);
     verify_database(cfg.data, &f, &counts);
-    verify_manifest(cfg.data, &f);
-    verify_segments(cfg.data, an, &f);
+    verify_manifest(cfg.data, found, &f);
+    f.segments = verify_segments(cfg.data, an, found, &f);
     if (json)
         printf(
             "{\"ok\":%s,\"collections\":%llu,\"documents\":%llu,\"chunks\":%llu,\"segment_files\":%u,\"findings\":[%.*s]}\n",

@@ -83,8 +83,7 @@ static rag_code add_one(struct walk *w, const char *path, bool named)
     }
     if (!folder && extract_format_of(path) == FORMAT_UNKNOWN) {
         if (named)
-            return add(w, path, NULL,
-                       "this type is not supported: use txt, md, html, csv, tsv, json, jsonl or xlsx");
+            return add(w, path, NULL, extract_advice(path));
         w->n_skipped++;
         return RAG_OK;
     }

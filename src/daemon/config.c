@@ -181,6 +181,8 @@ static void walk(struct loader *l, const char *prefix, const yaml_node_t *map)
             cfg_complain(l, k, "%s: unknown key: see ragd config --print-default", path);
         else if (cfg_absent(v))
             continue;
+        else if (r != UINT32_MAX && l->for_question && !(config_rows[r].flags & (CFG_ASK | CFG_ASK_LESS)))
+            cfg_complain(l, k, "%s: is no setting of one question: it belongs into the configuration", path);
         else if (r == UINT32_MAX && v->type != YAML_MAPPING_NODE)
             cfg_complain(l, v, "%s: wants keys below it, this is %s", path, cfg_kind(v));
         else if (r == UINT32_MAX)
@@ -192,7 +194,6 @@ static void walk(struct loader *l, const char *prefix, const yaml_node_t *map)
     }
 }
 
-/* ---- sources ------------------------------------------------------------------------------------------- */
 /* ---- sources --------------------------------------------------------------------------------------------- */
 static void complain_yaml(struct loader *l, const yaml_parser_t *y)
 {
@@ -220,18 +221,25 @@ static rag_code load_file(struct loader *l, const char *path)
         buf_clear(&bytes);
         return rc;
     }
+    rc = cfg_read_yaml(l, buf_str(&bytes));
+    buf_clear(&bytes);
+    return rc;
+}
+
+rag_code cfg_read_yaml(struct loader *l, struct str yaml)
+{
     yaml_parser_t y;
     yaml_document_t doc;
-    if (!yaml_parser_initialize(&y)) {
-        buf_clear(&bytes);
+    if (!yaml_parser_initialize(&y))
         return RAG_ENOMEM;
-    }
-    yaml_parser_set_input_string(&y, (const unsigned char *)(bytes.len ? bytes.ptr : ""), bytes.len);
+    yaml_parser_set_input_string(&y, (const unsigned char *)(yaml.len ? yaml.ptr : ""), yaml.len);
     if (!yaml_parser_load(&y, &doc)) {
         complain_yaml(l, &y);
     } else {
         l->doc = &doc;
         const yaml_node_t *root = yaml_document_get_root_node(&doc);
+        if (root && root->type == YAML_MAPPING_NODE && l->for_question)
+            cfg_question_profile(l, root);
         if (root && root->type == YAML_MAPPING_NODE)
             walk(l, "", root);
         else if (root && !cfg_absent(root))
@@ -250,7 +258,6 @@ static rag_code load_file(struct loader *l, const char *path)
     }
     l->doc = NULL;
     yaml_parser_delete(&y);
-    buf_clear(&bytes);
     return RAG_OK;
 }
 
@@ -387,6 +394,14 @@ static void load_flag(struct loader *l, const char *flag, const char *path, cons
     cfg_assign_text(l, config_find_row(path), text);
 }
 
+uint32_t cfg_profile_index(const char *name)
+{
+    uint32_t p = 0;
+    while (p < 3 && strcmp(config_profiles[p], name) != 0)
+        p++;
+    return p;
+}
+
 static void load_defaults(struct loader *l)
 {
     for (uint32_t pass = 0; pass < 2; pass++) /* `profile` itself first */
@@ -394,13 +409,18 @@ static void load_defaults(struct loader *l)
             const struct config_row *row = &config_rows[r];
             if (l->cfg->origin[r].kind != ORIGIN_UNSET || row->type == CFG_LATER || (pass == 0 && !row->def))
                 continue;
-            uint32_t p = 0;
-            while (pass && p < 3 && strcmp(config_profiles[p], l->cfg->profile_name) != 0)
-                p++;
+            uint32_t p = pass ? cfg_profile_index(l->cfg->profile_name) : 0;
             l->place = (struct place){.origin = {.kind = row->def ? ORIGIN_DEFAULT : ORIGIN_PROFILE}};
             cfg_assign_text(l, r,
                             row->def ? (strcmp(row->def, "\"\"") == 0 ? "" : row->def) : row->by_profile[p]);
         }
+}
+
+/* Defaults that depend on another key. */
+static void derive_defaults(struct config *c)
+{
+    if (c->origin[config_find_row("chunking.overlap_tokens")].kind == ORIGIN_DEFAULT)
+        c->chunk_overlap_tokens = c->chunk_size_tokens / 4;
 }
 
 static void check_together(struct loader *l)
@@ -453,6 +473,7 @@ rag_code config_load(const struct config_source *src, struct config *out, struct
     for (uint32_t r = 0; r < config_n_rows; r++)
         if (config_rows[r].type != CFG_LATER && out->origin[r].kind == ORIGIN_UNSET)
             return rc ? rc : report->n ? RAG_EINVAL : RAG_ENOMEM; /* no default took hold: out of memory */
+    derive_defaults(out);
     if (report->n == 0)
         check_together(&l);
     if (report->n == 0)

@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/status.h"
+#include "base/str.h"
 #include "flow/profile.h"
 #include "llm/catalogue.h"
 
@@ -80,14 +81,12 @@ struct config {
     uint32_t max_queries;
     uint32_t max_connections; /* 0: config_connections() decides */
     struct profile profile;
-    bool stage_dense;
     const char *embedding_provider, *embedding_model, *query_encoder;
     uint32_t embedding_threads;
     const char *fusion_method;
     const char *rerank_provider;
     uint32_t chunk_size_tokens, chunk_overlap_tokens;
     const char *user_words_file; /* "": none */
-    bool stage_generation;
     const char *system_prompt; /* "": none */
     const char *llm_base_url, *llm_key_env, *llm_key_file, *llm_ca_file, *llm_model; /* "": not set */
     struct config_providers providers;                                             /* llm.providers */
@@ -142,6 +141,13 @@ bool config_is_loopback(const char *host);
 /* Are all values equal, those that SIGHUP takes over left out? */
 bool config_same_but_live(const struct config *a, const struct config *b);
 uint32_t config_connections(const struct config *c); /* what the server accepts at most */
+
+/* The profile of one question: the configuration's, changed by `json`, an object of configuration keys (nested, as in
+ * the file). `profile` in it stands for the defaults of that profile; what the configuration sets by itself stays. Time,
+ * tokens and model classes may only be lowered. Any thread. RAG_EINVAL: err names the first key that is wrong, as
+ * "overrides.KEY". RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code config_override(const struct config *c, struct str json, struct profile *out,
+                                        struct rag_err *err);
 
 /* Output. */
 void config_print_default(struct buf *out); /* commented YAML template */

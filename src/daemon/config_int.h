@@ -22,7 +22,11 @@ enum config_type {
     CFG_MODELS,
     CFG_LATER, /* a part that does not exist yet: setting it, or anything below it, is refused */
 };
-enum config_flags { CFG_LIVE = 1 }; /* re-read on SIGHUP */
+enum config_flags {
+    CFG_LIVE = 1,     /* re-read on SIGHUP */
+    CFG_ASK = 2,      /* a question may set it for itself (config_override) */
+    CFG_ASK_LESS = 4, /* or only lower it: what it may cost and how long it may take is the configuration's */
+};
 
 struct config_row {
     const char *path;

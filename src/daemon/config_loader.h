@@ -19,6 +19,7 @@ struct loader {
     yaml_document_t *doc;
     struct place place;
     bool lenient; /* a first adopter's variable: a value that we do not understand is a note */
+    bool for_question; /* only what a question may set for itself */
 };
 
 /* ---- messages (config_value.c) ---------------------------------------------------------------------------- */
@@ -79,6 +80,12 @@ bool cfg_is_group(const char *path);
 /* ---- sources (config.c) ----------------------------------------------------------------------------------- */
 /* A value outside a file, read as row r's. */
 void cfg_assign_text(struct loader *l, uint32_t r, const char *text);
+/* The keys of a YAML text; its errors are reported. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code cfg_read_yaml(struct loader *l, struct str yaml);
+/* A profile that a question names (config_override.c): before its other keys. */
+void cfg_question_profile(struct loader *l, const yaml_node_t *root);
+/* The place of a profile in by_profile of the rows. */
+uint32_t cfg_profile_index(const char *name);
 /* NULL: not set or empty (compose files pass such). */
 const char *cfg_env(const char *const *environment, const char *name);
 

@@ -82,7 +82,7 @@ rag_code config_resolve_keys(struct config *c, const char *const *environment, s
     struct loader l = {.cfg = c, .report = report};
     for (uint32_t i = 0; i < c->keys.n; i++)
         resolve_key(&l, i, environment);
-    for (uint32_t i = 0; i < c->upstreams.n && c->stage_generation; i++)
+    for (uint32_t i = 0; i < c->upstreams.n && c->profile.stage_generation; i++)
         resolve_upstream(&l, &c->upstreams.items[i], environment);
     return report->n ? RAG_EINVAL : RAG_OK;
 }

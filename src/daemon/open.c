@@ -68,6 +68,23 @@ static rag_code use_model(struct open_models *m, uint32_t slot, struct model *mo
     return encoder_pool_new(model, &m->encoders[slot]);
 }
 
+static rag_code open_tokens(struct open_models *m)
+{
+    struct token_coder *coder = NULL;
+    struct token_weights *weights = NULL;
+    const struct model *model = m->model[0];
+    rag_code rc = token_coder_new(m->space[0].dims, m->space[0].mean, &coder);
+    if (!rc)
+        rc = token_weights_new(model_tokenizer(model), &weights);
+    if (rc) {
+        token_coder_free(coder);
+        return rc;
+    }
+    m->tokens = (struct token_tools){coder, weights};
+    m->space[0].token_rules = TOKEN_RULES;
+    return RAG_OK;
+}
+
 /* The file of the cache that holds the model with this digest. */
 static struct model *find_by_digest(const uint8_t digest[32])
 {
@@ -134,7 +151,7 @@ rag_code open_models(const struct config *c, const char *data, struct open_model
     struct rag_err err = {0};
     struct model *model = NULL;
     *out = (struct open_models){0};
-    if (!c->stage_dense || strcmp(c->embedding_provider, "none") == 0) {
+    if (!c->profile.stage_dense || strcmp(c->embedding_provider, "none") == 0) {
         snprintf(out->why_not, sizeof out->why_not, "off");
         return RAG_OK;
     }
@@ -153,6 +170,8 @@ rag_code open_models(const struct config *c, const char *data, struct open_model
         return RAG_OK;
     }
     rc = use_model(out, 0, model);
+    if (!rc && c->profile.rerank_late)
+        rc = open_tokens(out);
     if (!rc && data)
         rc = use_replaced(data, out);
     if (rc)
@@ -162,6 +181,8 @@ rag_code open_models(const struct config *c, const char *data, struct open_model
 
 void open_models_close(struct open_models *m)
 {
+    token_coder_free((struct token_coder *)(uintptr_t)m->tokens.coder);
+    token_weights_free((struct token_weights *)(uintptr_t)m->tokens.weights);
     for (uint32_t s = 0; s < VECTOR_SLOTS; s++) {
         encoder_pool_free(m->encoders[s]);
         model_close(m->model[s]);
@@ -202,6 +223,7 @@ struct pipeline open_pipeline(const struct config *c, const struct analyzer *an,
                          .system_prompt = str_of(c->system_prompt)};
     random_bytes(&p.nonce_key, sizeof p.nonce_key);
     memcpy(p.encoders, models->encoders, sizeof p.encoders);
+    p.tokens = models->tokens;
     p.why_no_encoder = models->model[0] ? NULL : strcmp(models->why_not, "off") == 0 ? "off" : "no model";
     return p;
 }
@@ -220,7 +242,7 @@ struct extract_limits open_extract_limits(const struct config *c)
 rag_code open_llm(const struct config *c, struct metrics *metrics, struct open_llm *out, struct rag_err *err)
 {
     *out = (struct open_llm){0};
-    if (c->catalogue.n == 0 || !c->stage_generation)
+    if (c->catalogue.n == 0 || !c->profile.stage_generation)
         return RAG_OK;
     struct ledger_options ledger = {
         .dir = c->data,

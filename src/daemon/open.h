@@ -8,6 +8,7 @@
 #include "extract/extract.h"
 #include "llm/llm.h"
 #include "pipeline/ask.h"
+#include "pipeline/passage_tokens.h"
 #include "text/analyzer.h"
 
 /* The analyser with the words of text.user_words_file. RAG_EINVAL names file, line and word. */
@@ -20,6 +21,7 @@ struct open_models {
     struct model *model[VECTOR_SLOTS];
     struct encoder_pool *encoders[VECTOR_SLOTS];
     struct vector_space space[VECTOR_SLOTS];
+    struct token_tools tokens; /* of model[0]; NULLs when reranking.late_interaction is off */
     char why_not[512]; /* why there is no model[0]; "" when there is one */
 };
 /* A model that is missing or unusable is no failure: why_not says so, and search goes by words. data: the folder whose

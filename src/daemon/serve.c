@@ -86,6 +86,11 @@ static void config_answer(void *ctx, struct buf *out)
     config_json(ctx, out);
 }
 
+static rag_code override_answer(void *ctx, struct str json, struct profile *out, struct rag_err *err)
+{
+    return config_override(ctx, json, out, err);
+}
+
 /* What start_api needs of what was opened before. */
 struct parts {
     struct pipeline pipeline;
@@ -114,6 +119,7 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt, c
         .port = port,
         .pipeline = &parts->pipeline,
         .embedder = parts->embedder,
+        .data = cfg->data,
         .history = parts->history,
         .metrics = parts->metrics,
         .keys = keys,
@@ -131,6 +137,7 @@ static rag_code start_api(struct config *cfg, const struct serve_options *opt, c
         .version = opt->version,
         .profile = cfg->profile_name,
         .config_json = config_answer,
+        .override = override_answer,
         .config_ctx = cfg,
     };
     rc = api_start(&api_opt, out, err);
@@ -206,7 +213,8 @@ rag_code serve_run(struct config *cfg, const struct serve_options *opt, struct r
         log_warn("no model: search goes by words only", LOG_STR("why", models.why_not), LOG_END);
     if ((rc = open_knowledge(cfg, analyzer, &models, false, &knowledge, err)) != RAG_OK)
         goto done;
-    struct embedder_options eo = {knowledge, models.encoders[0], cfg->embedding_threads};
+    struct embedder_options eo = {knowledge, models.encoders[0], &models.space[0], models.tokens,
+                                  cfg->embedding_threads};
     if (models.encoders[0] && (rc = embedder_start(&eo, &parts.embedder, err)) != RAG_OK)
         goto done;
     if (!(parts.metrics = metrics_new())) {

@@ -34,7 +34,7 @@ static void check(struct doc_writer *w)
         docw_fail(w, RAG_ETOOBIG, "more than %llu bytes of text", (unsigned long long)w->max_bytes);
 }
 
-void docw_begin(struct doc_writer *w, enum block_kind kind, unsigned level)
+static void begin(struct doc_writer *w, enum block_kind kind, unsigned level, const char *sep)
 {
     if (w->rc)
         return;
@@ -42,10 +42,22 @@ void docw_begin(struct doc_writer *w, enum block_kind kind, unsigned level)
     struct buf *t = &w->doc->text;
     w->rollback = t->len;
     if (t->len)
-        buf_addz(t, kind == BLOCK_LIST_ITEM && w->last_kind == BLOCK_LIST_ITEM ? "\n" : "\n\n");
-    w->cur = (struct text_block){
-        .start = (uint32_t)t->len, .kind = (uint8_t)kind, .level = (uint8_t)(level > 9 ? 9 : level)};
+        buf_addz(t, sep);
+    w->cur = (struct text_block){.start = (uint32_t)t->len,
+                                 .kind = (uint8_t)kind,
+                                 .level = (uint8_t)(level > 9 ? 9 : level),
+                                 .page = w->page};
     w->open = true;
+}
+
+void docw_begin(struct doc_writer *w, enum block_kind kind, unsigned level)
+{
+    begin(w, kind, level, kind == BLOCK_LIST_ITEM && w->last_kind == BLOCK_LIST_ITEM ? "\n" : "\n\n");
+}
+
+void docw_begin_behind(struct doc_writer *w, enum block_kind kind, const char *sep)
+{
+    begin(w, kind, 0, sep);
 }
 
 void docw_begin_record(struct doc_writer *w, uint32_t row, uint32_t label_off, uint32_t label_len)

@@ -18,11 +18,15 @@ enum extract_format {
     FORMAT_JSON,
     FORMAT_JSONL,
     FORMAT_XLSX,
+    FORMAT_DOCX,
+    FORMAT_PDF, /* needs the program pdftotext; RAG_EUNSUPPORTED without it */
 };
 
 /* By file name extension (case-insensitive); FORMAT_UNKNOWN when we do not take it. */
 enum extract_format extract_format_of(const char *filename);
-/* By name ("text", "markdown", "html", "csv", "json", "jsonl", "xlsx"), as the API's `format` field takes it. */
+/* What to do about a file that extract_format_of does not take, for messages. */
+const char *extract_advice(const char *filename);
+/* By name ("text", "markdown", "html", "csv", "json", "jsonl", "xlsx", "docx", "pdf"), as the API's `format` field takes it. */
 enum extract_format extract_format_by_name(struct str name);
 const char *extract_format_name(enum extract_format f);
 

@@ -128,7 +128,7 @@ static bool on_boundary(const struct buf *b, uint64_t i)
 static bool block_ok(const struct text_doc *d, const struct text_block *b, uint32_t from)
 {
     if (b->start < from || b->start >= b->end || b->end > d->text.len || b->kind >= BLOCK_KINDS ||
-        b->level > 9 || b->reserved)
+        b->level > 9)
         return false;
     if (b->kind == BLOCK_HEADING ? b->level == 0 : b->level != 0)
         return false;
@@ -200,11 +200,11 @@ nonsense:
     return rag_err_set(err, RAG_EFORMAT, "%s: the extractor gave no valid answer", name);
 }
 
-/* Variables that the loader and the sanitizers read; nothing else of ours (keys, tokens) reaches the child. */
+/* Variables that the loader, the sanitizers and extract_pdf read; nothing else of ours (keys, tokens) reaches the child. */
 static void environment_pick(const char **envp, size_t cap)
 {
     static const char *const keep[] = {
-        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS="};
+        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "RAGD_PDFTOTEXT="};
     size_t n = 0;
     envp[n++] = "LC_ALL=C.UTF-8";
     for (char **e = environ; e && *e; e++)

@@ -8,7 +8,7 @@
 #include "extract/extract.h"
 
 enum {
-    EXTRACT_MAX_DEPTH = 64,       /* nesting of json */
+    EXTRACT_MAX_DEPTH = 64,       /* nesting of json, and of the XML of sheets */
     EXTRACT_MAX_HTML_DEPTH = 512, /* open elements */
     EXTRACT_MAX_CELLS = 4 << 20,  /* of one file */
     EXTRACT_MAX_COLUMNS = 16384,  /* what a sheet can have */
@@ -32,6 +32,7 @@ struct doc_writer {
     bool open;
     uint8_t last_kind; /* of the block before; BLOCK_KINDS at the start */
     size_t rollback;   /* text length before the open block's separator */
+    uint16_t page; /* of the blocks that begin from now on; 0: none */
     struct text_block cur;
 };
 void docw_init(struct doc_writer *w, struct text_doc *doc, const struct extract_limits *lim,
@@ -40,6 +41,8 @@ void docw_init(struct doc_writer *w, struct text_doc *doc, const struct extract_
 rag_code docw_fail(struct doc_writer *w, rag_code rc, const char *fmt, ...) RAG_PRINTF(3, 4);
 void docw_begin(struct doc_writer *w, enum block_kind kind, unsigned level);
 void docw_begin_record(struct doc_writer *w, uint32_t row, uint32_t label_off, uint32_t label_len);
+/* The same behind the block before with `sep` ("" or " ") between: a paragraph that goes on on the next page. */
+void docw_begin_behind(struct doc_writer *w, enum block_kind kind, const char *sep);
 void docw_text(struct doc_writer *w, struct str s); /* cleaned as text_clean does */
 void docw_line(struct doc_writer *w,
                struct str s);        /* the same, white space and line ends become one space each run */
@@ -58,7 +61,10 @@ void text_squeeze(struct buf *out, struct str s);
 RAG_MUST_CHECK
 rag_code charset_decode(struct str bytes, bool html, struct buf *out, struct rag_err *err);
 
-/* One per format. `s` is cleaned UTF-8, except for xlsx (the file's bytes). They return w->rc. */
+/* What a file of another kind is, by its first bytes ("a PDF", "a PNG image"); NULL: not known. */
+const char *extract_kind_of(struct str bytes);
+
+/* One per format. `s` is cleaned UTF-8, except for xlsx, docx and pdf (the file's bytes). They return w->rc. */
 rag_code extract_text(struct doc_writer *w, struct str s);
 rag_code extract_markdown(struct doc_writer *w, struct str s);
 rag_code extract_html(struct doc_writer *w, struct str s);
@@ -66,5 +72,7 @@ rag_code extract_csv(struct doc_writer *w, struct str s);
 rag_code extract_json(struct doc_writer *w, struct str s);
 rag_code extract_jsonl(struct doc_writer *w, struct str s);
 rag_code extract_xlsx(struct doc_writer *w, struct str bytes);
+rag_code extract_docx(struct doc_writer *w, struct str bytes);
+rag_code extract_pdf(struct doc_writer *w, struct str bytes, const struct extract_limits *lim);
 
 #endif

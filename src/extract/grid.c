@@ -4,7 +4,8 @@
  *
  * The header is the first row with more than one cell, when its cells are names: mostly text, and not more numbers
  * than the row below. It goes on downwards as far as cells merged from its first row reach, and for one row more
- * when some of its cells are merged sideways only. */
+ * when some of its cells are merged sideways only. Without merged cells, a second row of names is seen by its empty
+ * first column and by the names that it has below gaps of the first row; a gap there belongs to the name on its left. */
 #include "extract/grid.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 #include "text/utf8.h"
 
-enum { MAX_HEADER_ROWS = 5, MAX_MERGES = 1 << 17, MAX_NAME = 200 };
+enum { MAX_HEADER_ROWS = 5, MAX_MERGES = 1 << 17, MAX_NAME = 200, LONG_CELL = 1000 };
 
 struct carry { /* a value merged downwards */
     uint32_t until_row;
@@ -31,6 +32,7 @@ struct layout {
     const struct grid_merge *merges;
     size_t n_merges, next_merge;
     bool has_names;
+    bool gaps; /* of the first header row belong to the name on their left */
 };
 
 void grid_init(struct grid *g, uint32_t max_cells)
@@ -173,8 +175,24 @@ static bool are_names(const struct grid *g, const struct layout *l, size_t from,
     return numbers == 0 || numbers_in(l, to, below_end) > numbers;
 }
 
+/* Whether cells [end, below) are a second row of names without merged cells: see the essay. */
+static bool fills_gaps(const struct layout *l, size_t first, size_t end, size_t below)
+{
+    uint32_t row = l->cells[first].row, col = l->cells[first].col;
+    if (l->cells[end].row != row + 1 || l->cells[end].col <= col || below >= l->n ||
+        l->cells[below].col != col || numbers_in(l, end, below) > 0)
+        return false;
+    size_t gaps = 0, i = first;
+    for (size_t k = end; k < below; k++) {
+        while (i < end && l->cells[i].col < l->cells[k].col)
+            i++;
+        gaps += i >= end || l->cells[i].col != l->cells[k].col;
+    }
+    return gaps > 0 && gaps < below - end && row_end(l, below) - below > below - end;
+}
+
 /* Rows that the header takes in: see the essay. */
-static uint32_t header_last_row(const struct layout *l, size_t first, size_t end)
+static uint32_t header_last_row(struct layout *l, size_t first, size_t end)
 {
     uint32_t row = l->cells[first].row, last = row;
     bool sideways = false;
@@ -190,6 +208,10 @@ static uint32_t header_last_row(const struct layout *l, size_t first, size_t end
         size_t below = row_end(l, end);
         if (below < l->n && numbers_in(l, end, below) == 0)
             last = row + 1;
+    }
+    if (last == row && !sideways && end < l->n && fills_gaps(l, first, end, row_end(l, end))) {
+        l->gaps = true;
+        last = row + 1;
     }
     return last;
 }
@@ -254,6 +276,13 @@ static void header_row(const struct grid *g, const struct layout *l, size_t from
     }
 }
 
+static void fill_gaps(struct str *row, const struct str *below, uint32_t n_cols)
+{
+    for (uint32_t c = 1; c < n_cols; c++)
+        if (row[c].len == 0 && below[c].len && below[c - 1].len)
+            row[c] = row[c - 1];
+}
+
 static rag_code build_names(const struct grid *g, struct layout *l)
 {
     size_t n_rows = 0;
@@ -264,6 +293,8 @@ static rag_code build_names(const struct grid *g, struct layout *l)
         goto done;
     for (size_t i = l->first; i < l->data && n_rows < MAX_HEADER_ROWS; i = row_end(l, i))
         header_row(g, l, i, row_end(l, i), rows + n_rows++ * l->n_cols);
+    if (l->gaps)
+        fill_gaps(rows, rows + l->n_cols, l->n_cols);
     for (uint32_t c = 0; c < l->n_cols; c++) {
         off[c] = l->name_bytes.len;
         for (size_t r = 0; r < n_rows; r++)
@@ -405,10 +436,11 @@ static void put_row(struct doc_writer *w, const struct grid *g, const struct lay
     }
 }
 
-static void put_captions(struct doc_writer *w, const struct grid *g, const struct layout *l)
+/* A sheet's caption heads its rows; one of a table inside prose must not end the section that the table is in. */
+static void put_captions(struct doc_writer *w, const struct grid *g, const struct layout *l, bool sheet)
 {
     for (size_t i = 0; i < l->first; i++)
-        if (l->cells[i].len <= MAX_NAME)
+        if (sheet && l->cells[i].len <= MAX_NAME)
             docw_block(w, BLOCK_HEADING, 1, cell_str(g, l->cells + i));
         else
             docw_block(w, BLOCK_PARAGRAPH, 0, cell_str(g, l->cells + i));
@@ -432,7 +464,7 @@ static void emit_records(struct grid *g, struct doc_writer *w, struct layout *l,
     uint32_t label_off, label_len;
     const struct style named = {.named = true, .letters = true, .between = "\n"}, plain = {.between = "\n"};
     docw_label(w, label, &label_off, &label_len);
-    put_captions(w, g, l);
+    put_captions(w, g, l, true);
     for (size_t i = l->data, end; i < l->n && !w->rc; i = end) {
         end = row_end(l, i);
         carry_update(l, g, l->cells[i].row, i, end);
@@ -461,7 +493,7 @@ static void emit_table(struct grid *g, struct doc_writer *w, struct layout *l)
     const struct style plain = {.between = " | "};
     const struct style named = {.named = true, .between = "; "};
     bool first = true;
-    put_captions(w, g, l);
+    put_captions(w, g, l, false);
     docw_begin(w, BLOCK_TABLE, 0);
     for (uint32_t c = 0; c < l->n_cols && l->has_names; c++)
         if (l->names[c].len)
@@ -489,4 +521,19 @@ void grid_emit_table(struct grid *g, struct doc_writer *w, int header)
     else
         emit_table(g, w, &l);
     layout_clear(&l);
+}
+
+void grid_emit_page_table(struct grid *g, struct doc_writer *w, int header)
+{
+    const struct grid_cell *c = (const struct grid_cell *)(const void *)g->cells.ptr;
+    size_t n = grid_cell_count(g);
+    bool layout = true;
+    for (size_t i = 0; i < n; i++)
+        layout &= c[i].col == 0;
+    for (size_t i = 0; i < n; i++)
+        layout |= c[i].len > LONG_CELL;
+    if (!layout)
+        grid_emit_table(g, w, header);
+    for (size_t i = 0; i < n && layout; i++)
+        docw_block(w, BLOCK_PARAGRAPH, 0, cell_str(g, c + i));
 }

@@ -40,7 +40,11 @@ enum cell_kind grid_kind_of(struct str s);
  * the header that hold a single cell become headings, so the first one titles the document. */
 void grid_emit_records(struct grid *g, struct doc_writer *w, struct str label);
 /* One BLOCK_TABLE: the names joined by " | ", then for each row a line `column: value; column: value`, so that a
- * row retrieved alone explains itself. header: -1 find it, 0 none (values joined by " | "), n that many rows. */
+ * row retrieved alone explains itself. header: -1 find it (single cells above it become paragraphs), 0 none (values
+ * joined by " | "), n that many rows. */
 void grid_emit_table(struct grid *g, struct doc_writer *w, int header);
+/* The same for a table that may only be layout: when it has one column, or cells as long as chapters, its cells become
+ * paragraphs. */
+void grid_emit_page_table(struct grid *g, struct doc_writer *w, int header);
 
 #endif

@@ -15,6 +15,7 @@ struct hit {
     float cosine;    /* exact also for a chunk that only the lexical leg found; 0 when it has no vector */
     bool has_cosine; /* both the question and the chunk have a vector */
     float fused;     /* 0..1, what the order is by; comparable within one question only */
+    float reranked;  /* what the first candidates are ordered by in the end; `fused` where nothing was reranked */
     float score;     /* calibrated, 0..1, comparable over queries: probability that the chunk is relevant */
 };
 struct hits {

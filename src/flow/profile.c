@@ -1,8 +1,15 @@
 #include "flow/profile.h"
 
 const struct profile profile_balanced = {
+    .stage_dense = true,
+    .stage_reranking = true,
+    .stage_generation = true,
     .query_timeout_ms = {200, 500, 2000},
     .rerank_candidates = {10, 15, 20},
+    .rerank_timeout_ms = 50,
+    .rerank_features = true,
+    .rerank_late = true,
+    .rerank_skip_above = 1,
     .retrieve_lexical = 30,
     .retrieve_dense = 30,
     .fusion_method = FUSION_CONVEX,

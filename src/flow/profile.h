@@ -2,14 +2,19 @@
 #ifndef RAGD_FLOW_PROFILE_H
 #define RAGD_FLOW_PROFILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum fusion_method { FUSION_CONVEX, FUSION_RRF };
 
 /* Arrays are [simple, medium, complex]. */
 struct profile {
+    bool stage_dense, stage_reranking, stage_generation; /* off: left out, even where its model is there */
     uint32_t query_timeout_ms[3];
-    uint32_t rerank_candidates[3]; /* chunks that the extract (later: the reranker) looks at */
+    uint32_t rerank_candidates[3]; /* chunks that the reranker orders anew and the extract looks at */
+    uint32_t rerank_timeout_ms;
+    bool rerank_features, rerank_late; /* the reranker's two parts */
+    float rerank_skip_above; /* gap of the fused scores of the first two above which the order stands; 1: never */
     uint32_t retrieve_lexical, retrieve_dense; /* candidates of each leg */
     enum fusion_method fusion_method;
     float dense_weight[3];         /* of the convex fusion, 0..1: [question, keywords, utterance] */

@@ -38,6 +38,7 @@ struct query {
     uint32_t top_k;   /* 1..100; contexts or hits wanted */
     double min_score; /* 0..1 */
     struct filter filter;
+    struct str overrides; /* JSON object of what it sets for itself; len 0: nothing */
     bool explain, stream, no_stream; /* no_stream: it says "stream": false */
 };
 

@@ -136,6 +136,9 @@ static rag_code segment_check(struct segment *s, uint64_t fingerprint, const cha
     if (h->version > SEGMENT_VERSION)
         return rag_err_set(err, RAG_EVERSION, "segment %s: format %u is newer than this ragd reads (%d)",
                            name, h->version, SEGMENT_VERSION);
+    if (h->version && h->version < SEGMENT_VERSION)
+        return rag_err_set(err, RAG_ECONFLICT, "segment %s: format %u is older than this ragd writes (%d)",
+                           name, h->version, SEGMENT_VERSION);
     if (h->version != SEGMENT_VERSION || h->header_bytes != sizeof *h || h->file_bytes != s->len)
         return rag_err_set(err, RAG_ECORRUPT, "segment %s: truncated or damaged header", name);
     if (h->checksum != segment_checksum(s->base, s->len))
@@ -276,6 +279,7 @@ void segment_chunk(const struct segment *s, uint32_t chunk, struct chunk_view *o
         .ordinal = c->ordinal,
         .start = c->start,
         .end = c->end,
+        .page = c->page,
         .seq = d->seq,
         .updated_ms = d->updated_ms,
     };

@@ -25,6 +25,7 @@ struct chunk_view {
     uint32_t version;         /* of the document */
     uint32_t ordinal;         /* chunk's number in its document, from 0 */
     uint32_t start, end;      /* code points of the document's text */
+    uint32_t page;            /* that it starts on, from 1; 0: none */
     int64_t seq;              /* store's number of this document version */
     int64_t updated_ms;
 };
@@ -42,6 +43,7 @@ struct segment_chunk_in {
     struct str text; /* valid UTF-8 */
     struct str heading_path;
     uint32_t start, end;           /* code points */
+    uint32_t page;                 /* 0: none */
     const struct term_list *terms; /* of title + heading path + text, source order */
     uint32_t length;               /* BM25 length */
 };
@@ -68,7 +70,7 @@ RAG_MUST_CHECK rag_code segment_builder_finish(struct segment_builder *b, struct
 RAG_MUST_CHECK rag_code segment_write(const struct segment *s, const char *dir, const char *name,
                                       struct segment **out, struct rag_err *err);
 /* Maps and checks: magic, version (RAG_EVERSION when newer), checksum and every offset (RAG_ECORRUPT),
- * analyzer fingerprint (RAG_ECONFLICT: built with other rules, rebuild it). */
+ * analyzer fingerprint (RAG_ECONFLICT: built with other rules or by an older version, rebuild it). */
 RAG_MUST_CHECK rag_code segment_open(const char *path, uint64_t analyzer_fingerprint, struct segment **out,
                                      struct rag_err *err);
 /* The same checks on bytes in memory (copied); for fuzzing. */

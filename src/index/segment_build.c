@@ -166,10 +166,11 @@ rag_code segment_builder_doc(struct segment_builder *b, const struct segment_doc
     return RAG_OK;
 }
 
-static rag_code add_chunk_record(struct segment_builder *b, uint32_t ordinal, uint32_t start, uint32_t end,
-                                 struct str heading, uint64_t text_off, uint32_t length)
+/* `c` names its ordinal, span and page; the rest is filled in. */
+static rag_code add_chunk_record(struct segment_builder *b, struct seg_chunk c, struct str heading,
+                                 uint64_t text_off, uint32_t length)
 {
-    struct seg_chunk c = {.doc = b->n_docs - 1, .ordinal = ordinal, .start = start, .end = end};
+    c.doc = b->n_docs - 1;
     uint16_t len16 = (uint16_t)(length > UINT16_MAX ? UINT16_MAX : length);
     if (b->text.len > UINT32_MAX)
         return RAG_ETOOBIG;
@@ -228,7 +229,8 @@ rag_code segment_builder_chunk(struct segment_builder *b, const struct segment_c
     uint64_t off = b->text.len;
     json_escape(&b->text, in->text);
     uint32_t ordinal = ((struct seg_doc *)(void *)b->docs.ptr)[b->n_docs - 1].n_chunks;
-    return add_chunk_record(b, ordinal, in->start, in->end, in->heading_path, off, in->length);
+    struct seg_chunk c = {.ordinal = ordinal, .start = in->start, .end = in->end, .page = in->page};
+    return add_chunk_record(b, c, in->heading_path, off, in->length);
 }
 
 /* ---- merging ------------------------------------------------------------------------------------------ */
@@ -257,8 +259,7 @@ static rag_code merge_docs(struct segment_builder *b, const struct segment *s, c
             uint64_t off = b->text.len;
             new_chunk[i] = b->n_chunks;
             buf_add(&b->text, s->text + c->text.off, c->text.len);
-            rc =
-                add_chunk_record(b, c->ordinal, c->start, c->end, seg_str(s, c->heading), off, s->lengths[i]);
+            rc = add_chunk_record(b, *c, seg_str(s, c->heading), off, s->lengths[i]);
         }
         if (rc)
             return rc;

@@ -10,7 +10,7 @@
 #include "sys/file.h"
 
 #define SEGMENT_MAGIC "RAGDSEG\n"
-enum { SEGMENT_VERSION = 1 };
+enum { SEGMENT_VERSION = 2 };
 
 enum seg_section {
     SEC_STRINGS,    /* bytes: ids, titles, sources, metadata, heading paths, field names, string values */
@@ -47,6 +47,7 @@ struct seg_chunk {
     uint32_t start, end; /* code points of the document's text */
     struct seg_span heading;
     struct seg_span text; /* bytes of SEC_TEXT */
+    uint32_t page;        /* that it starts on; 0: none */
 };
 struct seg_term {
     struct seg_span bytes; /* of SEC_TERM_BYTES */

@@ -22,6 +22,7 @@
 #include "base/bitmap.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "index/token_code.h"
 
 /* No unit vector minus the mean of unit vectors has a longer component; files are held to it. */
 static const float MOST = 4;
@@ -42,7 +43,8 @@ bool vectors_layout(uint32_t dims, uint32_t rows, struct vec_layout *out)
     bool fits =
         section(&at, bitmap_words(rows), sizeof(uint64_t), &out->present) &&
         section(&at, rows, sizeof(float), &out->scales) && section(&at, rows, sizeof(float), &out->alongs) &&
-        section(&at, rows, out->row_bytes, &out->upper) && section(&at, rows, out->row_bytes, &out->lower);
+        section(&at, rows, out->row_bytes, &out->upper) && section(&at, rows, out->row_bytes, &out->lower) &&
+        section(&at, rows, sizeof(uint64_t), &out->token_ends);
     out->bytes = at;
     return fits;
 }
@@ -70,6 +72,7 @@ static struct vector_block *block_alloc(const char *base, const struct vec_layou
     atomic_init(&b->refs, 1);
     b->base = base;
     b->len = l->bytes;
+    b->token_ends = (const void *)(base + l->token_ends);
     b->row_bytes = l->row_bytes;
     b->space = *space;
     b->h = (const void *)base;
@@ -121,6 +124,12 @@ rag_code vector_block_new(const struct vector_space *space, uint32_t n_rows, str
     }
     b->owned = owned;
     *out = b;
+    size_t rows_bytes = 0;
+    if (space->token_rules && (!size_mul_ok((size_t)n_rows + 1, sizeof *b->tokens, &rows_bytes) ||
+                               !(b->tokens = mem_zalloc(MEM_INDEX, rows_bytes)))) {
+        vector_block_unref(b);
+        return RAG_ENOMEM;
+    }
     return RAG_OK;
 }
 
@@ -130,10 +139,22 @@ struct vector_block *vector_block_ref(struct vector_block *b)
     return b;
 }
 
+static void run_unref(struct token_run *r)
+{
+    if (r && atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) == 1)
+        mem_free(MEM_INDEX, r);
+}
+
 void vector_block_unref(struct vector_block *b)
 {
     if (!b || atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
         return;
+    for (uint32_t i = 0; i < b->h->rows && b->tokens; i++)
+        run_unref(b->tokens[i].run);
+    mem_free(MEM_INDEX, b->tokens);
+    for (uint32_t i = 0; i < b->n_sources; i++)
+        vector_block_unref(b->sources[i]);
+    mem_free(MEM_INDEX, b->sources);
     file_map_clear(&b->map);
     mem_free(MEM_INDEX, b->owned);
     mem_free(MEM_INDEX, b);
@@ -160,7 +181,66 @@ static uint32_t quantised(float x)
     return (uint32_t)((v > 127 ? 127 : v < -127 ? -127 : (int)v) + 128);
 }
 
-void vector_block_put(struct vector_block *b, uint32_t row, const float *v)
+static void put_tokens(struct vector_block *b, uint32_t row, struct str codes)
+{
+    size_t size = token_code_bytes(b->space.dims);
+    if (!b->tokens || codes.len == 0 || codes.len % size || codes.len / size > VECTOR_MAX_TOKENS)
+        return;
+    struct token_run *r = mem_alloc(MEM_INDEX, sizeof *r + codes.len);
+    if (!r)
+        return;
+    atomic_init(&r->refs, 1);
+    memcpy(r->bytes, codes.ptr, codes.len);
+    b->tokens[row] = (struct token_row){str_make(r->bytes, codes.len), r};
+    atomic_fetch_add_explicit(&b->token_bytes, codes.len, memory_order_relaxed);
+}
+
+/* Keeps `from` as long as b. */
+static bool hold_source(struct vector_block *b, const struct vector_block *from)
+{
+    for (uint32_t i = 0; i < b->n_sources; i++)
+        if (b->sources[i] == from)
+            return true;
+    struct vector_block **more = mem_realloc(MEM_INDEX, b->sources, (b->n_sources + 1) * sizeof *more);
+    if (!more)
+        return false;
+    b->sources = more;
+    more[b->n_sources++] = vector_block_ref((struct vector_block *)(uintptr_t)from);
+    return true;
+}
+
+static void share_tokens(struct vector_block *b, uint32_t row, const struct vector_block *from, uint32_t from_row)
+{
+    struct str codes = vector_block_tokens(from, from_row);
+    if (!b->tokens || codes.len == 0)
+        return;
+    struct token_run *run = from->tokens ? from->tokens[from_row].run : NULL;
+    if (run) {
+        atomic_fetch_add_explicit(&run->refs, 1, memory_order_relaxed);
+    } else { /* in a file: that of `from`, or the one that `from` has them from */
+        const struct vector_block *in = from;
+        for (uint32_t i = 0; i < from->n_sources; i++)
+            if (codes.ptr >= (const char *)from->sources[i]->map.ptr &&
+                codes.ptr < (const char *)from->sources[i]->map.ptr + from->sources[i]->map.len)
+                in = from->sources[i];
+        if (!hold_source(b, in))
+            return;
+    }
+    b->tokens[row] = (struct token_row){codes, run};
+    atomic_fetch_add_explicit(&b->token_bytes, codes.len, memory_order_relaxed);
+}
+
+struct str vector_block_tokens(const struct vector_block *b, uint32_t row)
+{
+    if (b->tokens)
+        return b->tokens[row].codes;
+    if (!b->h->token_bytes)
+        return str_make(NULL, 0);
+    uint64_t from = row ? b->token_ends[row - 1] : 0;
+    return str_make(b->base + b->len + from, (size_t)(b->token_ends[row] - from));
+}
+
+void vector_block_put(struct vector_block *b, uint32_t row, const float *v, struct str tokens)
 {
     RAG_ASSERT(b->owned && row < b->h->rows && !vector_block_has(b, row));
     uint32_t dims = b->space.dims;
@@ -189,6 +269,7 @@ void vector_block_put(struct vector_block *b, uint32_t row, const float *v)
     }
     *(float *)own(b, b->scales + row) = inverse > 0 ? scale : 0;
     *(float *)own(b, b->alongs + row) = sane ? (float)along : 0;
+    put_tokens(b, row, tokens);
     row_is_there(b, row);
 }
 
@@ -201,6 +282,7 @@ void vector_block_copy(struct vector_block *b, uint32_t row, const struct vector
     memcpy(own(b, b->lower + row * b->row_bytes), from->lower + from_row * b->row_bytes, b->row_bytes);
     *(float *)own(b, b->scales + row) = from->scales[from_row];
     *(float *)own(b, b->alongs + row) = from->alongs[from_row];
+    share_tokens(b, row, from, from_row);
     row_is_there(b, row);
 }
 
@@ -234,6 +316,11 @@ uint64_t vector_block_bytes(const struct vector_block *b)
     return b->len;
 }
 
+uint64_t vector_block_token_bytes(const struct vector_block *b)
+{
+    return b->tokens ? atomic_load_explicit(&b->token_bytes, memory_order_relaxed) : b->h->token_bytes;
+}
+
 bool vector_block_is_file(const struct vector_block *b)
 {
     return b->map.ptr != NULL;
@@ -241,20 +328,55 @@ bool vector_block_is_file(const struct vector_block *b)
 
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
+/* Fills token_ends and the header of a block in memory, which readers never look at; parts[1 ..] become the rows' codes. */
+static void seal(const struct vector_block *b, struct str *parts)
+{
+    struct vec_header *h = (struct vec_header *)(void *)(b->owned + (b->base - b->owned));
+    uint64_t *ends = (uint64_t *)(void *)(b->owned + ((const char *)b->token_ends - b->owned)), end = 0, sum = 0;
+    for (uint32_t r = 0; r < h->rows; r++) {
+        struct str codes = vector_block_has(b, r) ? vector_block_tokens(b, r) : str_make(NULL, 0);
+        parts[1 + r] = codes;
+        end += codes.len;
+        ends[r] = end;
+        sum = codes.len ? hash_bytes(codes.ptr, codes.len, sum) : sum;
+    }
+    h->token_rules = b->space.token_rules;
+    h->token_bytes = end;
+    h->tokens_checksum = sum;
+    h->file_bytes = b->len + end;
+    h->present = vector_block_present(b);
+    h->checksum = vectors_checksum(b->base, b->len);
+}
+
 rag_code vector_block_write(const struct vector_block *b, const char *dir, const char *name,
                             struct vector_block **out, struct rag_err *err)
 {
-    if (b->owned) { /* readers never look at these two */
-        struct vec_header *h = (struct vec_header *)(void *)(b->owned + (b->base - b->owned));
-        h->present = vector_block_present(b);
-        h->checksum = vectors_checksum(b->base, b->len);
-    }
-    rag_code rc = file_write_atomic(dir, name, b->base, b->len, err);
+    size_t n = 1 + (b->owned ? b->h->rows : 0);
+    struct str *parts = mem_zalloc(MEM_INDEX, n * sizeof *parts);
+    if (!parts)
+        return rag_err_set(err, RAG_ENOMEM, "vectors %s: out of memory", name);
+    if (b->owned)
+        seal(b, parts);
+    parts[0] = b->owned ? str_make(b->base, b->len) : str_make(b->map.ptr, b->map.len);
+    rag_code rc = file_write_atomic_parts(dir, name, parts, n, err);
+    mem_free(MEM_INDEX, parts);
     if (rc)
         return rc;
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", dir, name);
     return vector_block_open(path, &b->space, b->h->rows, out, err);
+}
+
+rag_code vector_block_verify(const struct vector_block *b, struct rag_err *err)
+{
+    uint64_t sum = 0;
+    for (uint32_t r = 0; r < b->h->rows && !b->tokens; r++) {
+        struct str codes = vector_block_tokens(b, r);
+        sum = codes.len ? hash_bytes(codes.ptr, codes.len, sum) : sum;
+    }
+    return b->tokens || sum == b->h->tokens_checksum
+               ? RAG_OK
+               : rag_err_set(err, RAG_ECORRUPT, "vectors: the checksum of the tokens does not match");
 }
 
 /* Header and size; *l is what they say. */
@@ -267,10 +389,12 @@ static rag_code header_check(const char *base, size_t len, const char *name, str
     if (h->version > VECTORS_VERSION)
         return rag_err_set(err, RAG_EVERSION, "vectors %s: format %u is newer than this ragd reads (%d)",
                            name, h->version, VECTORS_VERSION);
-    if (h->version != VECTORS_VERSION || h->header_bytes != sizeof *h || h->file_bytes != len ||
-        h->dims == 0 || h->dims > VECTOR_MAX_DIMS || !vectors_layout(h->dims, h->rows, l) || l->bytes != len)
+    if (h->version < VECTORS_VERSION)
+        return rag_err_set(err, RAG_EVERSION, "vectors %s: format %u of an older ragd", name, h->version);
+    if (h->header_bytes != sizeof *h || h->file_bytes != len || h->dims == 0 || h->dims > VECTOR_MAX_DIMS ||
+        !vectors_layout(h->dims, h->rows, l) || l->bytes > len || h->token_bytes != len - l->bytes)
         return rag_err_set(err, RAG_ECORRUPT, "vectors %s: truncated or damaged header", name);
-    if (h->checksum != vectors_checksum(base, len))
+    if (h->checksum != vectors_checksum(base, l->bytes))
         return rag_err_set(err, RAG_ECORRUPT, "vectors %s: checksum does not match", name);
     return RAG_OK;
 }
@@ -287,7 +411,15 @@ static bool rows_ok(const char *base, const struct vec_layout *l)
     for (uint32_t i = 0; i < h->rows; i++)
         if (!(scales[i] >= 0 && scales[i] < MOST) || !(fabsf(alongs[i]) < MOST))
             return false;
-    return true;
+    const uint64_t *ends = (const void *)(base + l->token_ends);
+    size_t code = token_code_bytes(h->dims);
+    for (uint32_t i = 0; i < h->rows; i++) {
+        uint64_t from = i ? ends[i - 1] : 0;
+        if (ends[i] < from || ends[i] > h->token_bytes || (ends[i] - from) % code ||
+            (ends[i] - from) / code > VECTOR_MAX_TOKENS)
+            return false;
+    }
+    return h->rows ? ends[h->rows - 1] == h->token_bytes : h->token_bytes == 0;
 }
 
 static rag_code block_check(const char *base, size_t len, const struct vector_space *space, uint32_t n_rows,
@@ -304,6 +436,8 @@ static rag_code block_check(const char *base, size_t len, const struct vector_sp
         return rag_err_set(err, RAG_ECONFLICT, "vectors %s: made by another model", name);
     if (h->rows != n_rows)
         return rag_err_set(err, RAG_ECONFLICT, "vectors %s: of another segment", name);
+    if (space->token_rules && h->token_rules != space->token_rules)
+        return rag_err_set(err, RAG_ECONFLICT, "vectors %s: without the tokens that reranking wants", name);
     return RAG_OK;
 }
 

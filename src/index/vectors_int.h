@@ -3,7 +3,10 @@
  *
  * A row r (a vector minus the mean of its space) is int8: r[i] is about scale * v[i], v[i] = 16 * (U[i] - 8) + L[i],
  * with U (upper plane) and L (lower plane) in 0..15. Byte j of a row's plane holds dimension j in its lower half and
- * dimension row_bytes + j in its upper half. */
+ * dimension row_bytes + j in its upper half.
+ *
+ * Tokens: codes of row r are bytes [token_ends[r - 1], token_ends[r]) behind the last section. In memory they are runs of
+ * their own, one a row, and the section is only filled when the block is written. */
 #ifndef RAGD_INDEX_VECTORS_INT_H
 #define RAGD_INDEX_VECTORS_INT_H
 
@@ -13,7 +16,7 @@
 #include "sys/file.h"
 
 #define VECTORS_MAGIC "RAGDVEC\n"
-enum { VECTORS_VERSION = 1, VECTORS_ALIGN = 64 };
+enum { VECTORS_VERSION = 2, VECTORS_ALIGN = 64 };
 
 struct vec_header {
     char magic[8];
@@ -24,7 +27,10 @@ struct vec_header {
     uint8_t digest[32];
     uint64_t mean_hash; /* XXH3-64, seed 0, of the space's mean: float[dims] */
     uint32_t dims, rows, present;
-    uint32_t reserved[11]; /* 0 */
+    uint32_t token_rules;     /* of the codes; 0: none */
+    uint64_t token_bytes;     /* behind the sections */
+    uint64_t tokens_checksum; /* of them, row by row: each with the one before as seed */
+    uint32_t reserved[6];     /* 0 */
 };
 _Static_assert(sizeof(struct vec_header) == 128, "the format says so");
 
@@ -35,7 +41,8 @@ struct vec_layout {
     size_t alongs;  /* float[rows]: r times the mean's direction, before quantising */
     size_t upper;   /* uint8_t[rows][row_bytes] */
     size_t lower;   /* uint8_t[rows][row_bytes] */
-    size_t bytes;   /* of all */
+    size_t token_ends; /* uint64_t[rows] */
+    size_t bytes;   /* of all sections */
     size_t row_bytes;
 };
 
@@ -54,6 +61,22 @@ struct vector_block {
     const _Atomic uint64_t *present;
     const float *scales, *alongs;
     const uint8_t *upper, *lower;
+    const uint64_t *token_ends;
+    /* In memory only: the rows' codes, and the mapped blocks that some of them lie in. */
+    struct token_row *tokens;
+    struct vector_block **sources;
+    uint32_t n_sources;
+    _Atomic uint64_t token_bytes;
+};
+
+/* Codes in memory of their own, shared by the blocks they were copied to. */
+struct token_run {
+    _Atomic uint32_t refs;
+    _Alignas(8) char bytes[];
+};
+struct token_row {
+    struct str codes;
+    struct token_run *run; /* that holds them; NULL: a source does, or there are none */
 };
 
 /* False when the sizes do not fit into memory. 1 <= dims <= VECTOR_MAX_DIMS. */

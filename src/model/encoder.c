@@ -108,7 +108,11 @@ static rag_code add_text(struct encoder *e, uint32_t text, const atomic_bool *ca
         if (rc)
             return rc;
         e->windows[e->n_windows++] = (struct window){
-            e->n_tokens, all, text, p.n_content ? (float)(end - before) / (float)p.n_content : 1};
+            .first = e->n_tokens,
+            .n = all,
+            .text = text,
+            .weight = p.n_content ? (float)(end - before) / (float)p.n_content : 1,
+            .new_from = all - 1 - (end - before)};
         add_ids(e, &first, 1);
         add_ids(e, p.prefix, p.n_prefix);
         if (n)
@@ -145,14 +149,15 @@ static rag_code run(struct encoder *e, const char *prefix, const struct str *tex
     return rc ? rc : run_step(e, cancel, out, n_tokens);
 }
 
-rag_code encoder_run(struct encoder *e, enum encode_kind kind, const struct str *texts, uint32_t n,
-                     const atomic_bool *cancel, float *out, uint64_t *n_tokens)
+rag_code encoder_run_tokens(struct encoder *e, enum encode_kind kind, const struct str *texts, uint32_t n,
+                            const atomic_bool *cancel, const struct token_sink *sink, float *out, uint64_t *n_tokens)
 {
     const struct model_info *info = &e->model->info;
     const char *prefix = kind == ENCODE_QUERY     ? info->query_prefix
                          : kind == ENCODE_PASSAGE ? info->passage_prefix
                                                   : "";
     uint64_t counted = 0;
+    e->sink = sink;
     if (n)
         memset(out, 0, (size_t)n * info->dims * sizeof *out);
     rag_code rc = run(e, prefix, texts, n, cancel, out, &counted);
@@ -167,4 +172,10 @@ rag_code encoder_run(struct encoder *e, enum encode_kind kind, const struct str 
     if (n_tokens)
         *n_tokens = counted;
     return rc;
+}
+
+rag_code encoder_run(struct encoder *e, enum encode_kind kind, const struct str *texts, uint32_t n,
+                     const atomic_bool *cancel, float *out, uint64_t *n_tokens)
+{
+    return encoder_run_tokens(e, kind, texts, n, cancel, NULL, out, n_tokens);
 }

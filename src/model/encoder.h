@@ -21,6 +21,18 @@ enum encode_kind { ENCODE_PLAIN, ENCODE_QUERY, ENCODE_PASSAGE }; /* which of the
 RAG_MUST_CHECK rag_code encoder_run(struct encoder *e, enum encode_kind kind, const struct str *texts, uint32_t n,
                                     const atomic_bool *cancel, float *out, uint64_t *n_tokens);
 
+/* The last layer's state of every token of a text that is not a special id or part of the prefix, in order: ids[n] and
+ * states[n][dims], not normalised. Called once a window (of a long text several times, each token once); what it points
+ * at is gone when it returns. */
+struct token_sink {
+    void (*take)(void *ctx, uint32_t text, const uint32_t *ids, const float *states, uint32_t n);
+    void *ctx;
+};
+/* encoder_run that also hands out the states. sink NULL: encoder_run. */
+RAG_MUST_CHECK rag_code encoder_run_tokens(struct encoder *e, enum encode_kind kind, const struct str *texts, uint32_t n,
+                                           const atomic_bool *cancel, const struct token_sink *sink, float *out,
+                                           uint64_t *n_tokens);
+
 /* Name of the kernels in use: "avx512-vnni", "avx2", "scalar", ... */
 const char *encoder_kernels(void);
 

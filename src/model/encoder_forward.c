@@ -250,11 +250,22 @@ static void pool(struct encoder *e, bool packed, float *out)
     }
 }
 
+static void hand_out_states(const struct encoder *e)
+{
+    for (uint32_t w = 0; w < e->n_windows; w++) {
+        const struct window *win = &e->windows[w];
+        size_t at = win->first + win->new_from;
+        uint32_t n = win->n - 1 - win->new_from;
+        if (n)
+            e->sink->take(e->sink->ctx, win->text, e->tokens + at, e->x + at * e->model->info.hidden, n);
+    }
+}
+
 rag_code encoder_forward(struct encoder *e, const atomic_bool *cancel, float *out)
 {
     const struct model_info *info = &e->model->info;
     /* A slice of qkv starts at a multiple of GEMM_N only when hidden is one. */
-    bool first_only = info->pooling == MODEL_POOL_CLS && info->hidden % GEMM_N == 0;
+    bool first_only = info->pooling == MODEL_POOL_CLS && info->hidden % GEMM_N == 0 && !e->sink;
     embed(e);
     for (uint32_t i = 0; i < info->layers; i++) {
         if (cancel && atomic_load_explicit(cancel, memory_order_relaxed))
@@ -264,6 +275,8 @@ rag_code encoder_forward(struct encoder *e, const atomic_bool *cancel, float *ou
         else
             full_layer(e, &e->model->layers[i]);
     }
+    if (e->sink)
+        hand_out_states(e);
     pool(e, first_only && info->layers > 0, out);
     return RAG_OK;
 }

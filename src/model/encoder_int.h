@@ -21,6 +21,7 @@ struct window {
     uint32_t first, n; /* its tokens in the step */
     uint32_t text;     /* row of out that it adds to */
     float weight;      /* its share of the text's vector */
+    uint32_t new_from; /* tokens [new_from, n - 1) are content that no window before had */
 };
 
 /* Quantised rows; unused in f32 models. */
@@ -39,6 +40,7 @@ struct encoder {
 
     struct window windows[STEP_WINDOWS];
     uint32_t n_windows, n_tokens; /* of the step that is being filled */
+    const struct token_sink *sink; /* of the run; NULL: nobody wants states */
 
     /* One block, carved by encoder_reserve for `capacity` tokens. Rows are `hidden` floats unless said. */
     void *memory;

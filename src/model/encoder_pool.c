@@ -40,7 +40,7 @@ const struct model *encoder_pool_model(const struct encoder_pool *p)
 }
 
 rag_code encoder_pool_run(struct encoder_pool *p, enum encode_kind kind, const struct str *texts, uint32_t n,
-                          const atomic_bool *cancel, float *out, uint64_t *n_tokens)
+                          const atomic_bool *cancel, const struct token_sink *sink, float *out, uint64_t *n_tokens)
 {
     struct encoder *e = NULL;
     pthread_mutex_lock(&p->mu);
@@ -50,7 +50,7 @@ rag_code encoder_pool_run(struct encoder_pool *p, enum encode_kind kind, const s
     rag_code rc = e ? RAG_OK : encoder_new(p->model, &e);
     if (rc)
         return rc;
-    rc = encoder_run(e, kind, texts, n, cancel, out, n_tokens);
+    rc = encoder_run_tokens(e, kind, texts, n, cancel, sink, out, n_tokens);
     pthread_mutex_lock(&p->mu);
     if (p->n < POOL_KEEPS) {
         p->free_list[p->n++] = e;

@@ -8,8 +8,9 @@ enum { MAX_BODY = 256 << 20, CONNECT_MS = 5000 };
 
 struct http_client {
     CURL *curl;
-    char base_url[300];
-    char authorization[300]; /* "" when there is none */
+    char base_url[2048];
+    char authorization[4096 + 24]; /* "" when there is none */
+    const char *ca_file;           /* NULL: the system's */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -28,11 +29,20 @@ rag_code http_client_new(const char *base_url, const char *bearer, struct http_c
         mem_free(MEM_MISC, c);
         return RAG_ENOMEM;
     }
-    snprintf(c->base_url, sizeof c->base_url, "%s", base_url);
+    size_t url = (size_t)snprintf(c->base_url, sizeof c->base_url, "%s", base_url), head = 0;
     if (bearer && *bearer)
-        snprintf(c->authorization, sizeof c->authorization, "Authorization: Bearer %s", bearer);
+        head = (size_t)snprintf(c->authorization, sizeof c->authorization, "Authorization: Bearer %s", bearer);
+    if (url >= sizeof c->base_url || head >= sizeof c->authorization) {
+        http_client_free(c);
+        return RAG_ETOOBIG;
+    }
     *out = c;
     return RAG_OK;
+}
+
+void http_client_trust(struct http_client *c, const char *ca_file)
+{
+    c->ca_file = ca_file;
 }
 
 void http_client_free(struct http_client *c)
@@ -46,7 +56,7 @@ void http_client_free(struct http_client *c)
 
 void http_reply_init(struct http_reply *r)
 {
-    r->status = 0;
+    *r = (struct http_reply){0};
     buf_init(&r->body, MEM_MISC);
 }
 
@@ -63,6 +73,44 @@ static size_t take_body(char *data, size_t size, size_t n, void *ctx)
         return 0; /* ends the transfer: CURLE_WRITE_ERROR */
     buf_add(b, data, len);
     return buf_failed(b) ? 0 : len;
+}
+
+static bool reached(CURL *curl, CURLINFO time)
+{
+    curl_off_t us = 0;
+    return curl_easy_getinfo(curl, time, &us) == CURLE_OK && us > 0;
+}
+
+static enum http_step step_of(CURL *curl, CURLcode rc, bool tls)
+{
+    switch (rc) {
+    case CURLE_OK: return HTTP_DONE;
+    case CURLE_COULDNT_RESOLVE_HOST: return HTTP_NAME;
+    case CURLE_COULDNT_CONNECT: return HTTP_CONNECT;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE: return HTTP_TLS;
+    default: break;
+    }
+    return !reached(curl, CURLINFO_NAMELOOKUP_TIME_T)          ? HTTP_NAME
+           : !reached(curl, CURLINFO_CONNECT_TIME_T)           ? HTTP_CONNECT
+           : tls && !reached(curl, CURLINFO_APPCONNECT_TIME_T) ? HTTP_TLS
+                                                               : HTTP_ANSWER;
+}
+
+/* Of the server's own certificate, the first of the chain. */
+static int64_t certificate_end(CURL *curl)
+{
+    static const char label[] = "Expire date:";
+    struct curl_certinfo *chain = NULL;
+    if (curl_easy_getinfo(curl, CURLINFO_CERTINFO, &chain) != CURLE_OK || !chain || chain->num_of_certs < 1)
+        return 0;
+    for (const struct curl_slist *l = chain->certinfo[0]; l; l = l->next)
+        if (strncmp(l->data, label, sizeof label - 1) == 0) {
+            int64_t t = curl_getdate(l->data + sizeof label - 1, NULL);
+            return t > 0 ? t : 0;
+        }
+    return 0;
 }
 
 static rag_code perform(struct http_client *c, const char *path, struct curl_slist *headers,
@@ -89,11 +137,16 @@ static rag_code perform(struct http_client *c, const char *path, struct curl_sli
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->error);
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &out->body);
+    curl_easy_setopt(c->curl, CURLOPT_CERTINFO, 1L);
+    if (c->ca_file)
+        curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->ca_file);
     CURLcode rc = curl_easy_perform(c->curl);
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &out->status);
     curl_off_t retry_after = 0;
     curl_easy_getinfo(c->curl, CURLINFO_RETRY_AFTER, &retry_after);
     out->retry_after_s = retry_after > 60 ? 60 : (uint32_t)retry_after;
+    out->failed_at = step_of(c->curl, rc, strncmp(url.ptr, "https:", 6) == 0);
+    out->certificate_end_s = certificate_end(c->curl);
     curl_easy_reset(c->curl); /* keeps the connection */
     buf_clear(&url);
     if (rc == CURLE_OK)

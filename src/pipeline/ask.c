@@ -8,6 +8,7 @@
 #include "stages/embedding/embedding.h"
 #include "stages/fusion/fusion.h"
 #include "stages/generation/extract_answer.h"
+#include "stages/reranking/reranking.h"
 #include "stages/retrieval/retrieval.h"
 #include "sys/clock.h"
 #include "wire/json_out.h"
@@ -20,7 +21,7 @@ static rag_code analyse(const struct pipeline *p, struct ask *const *ks, uint32_
     if (!rc && k->deadline_ns == 0)
         k->deadline_ns =
             (k->arrived_ns ? k->arrived_ns : clock_mono_ns()) +
-            (int64_t)p->profile.query_timeout_ms[k->analysis.complexity] * 1000000;
+            (int64_t)k->profile->query_timeout_ms[k->analysis.complexity] * 1000000;
     return rc;
 }
 
@@ -30,25 +31,29 @@ static rag_code embed(const struct pipeline *p, struct ask *const *ks, uint32_t 
     const struct query *queries[ASK_BATCH];
     struct arena *arenas[ASK_BATCH];
     struct qvec *out[ASK_BATCH];
-    uint32_t slot = knowledge_dense_slot(p->knowledge);
-    for (uint32_t i = 0; i < n; i++) {
-        queries[i] = &ks[i]->query;
-        arenas[i] = ks[i]->arena;
-        out[i] = &ks[i]->qvec;
-        *out[i] = (struct qvec){.slot = slot, .why_not = p->why_no_encoder};
-    }
-    if (!p->encoders[slot])
-        return RAG_OK;
+    uint32_t slot = knowledge_dense_slot(p->knowledge), m = 0; /* m of them want a vector */
+    bool reranks = false; /* any of them: the tokens' states are wanted */
     bool late = true; /* every one: whoever still has time needs the vectors */
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+        bool off = !ks[i]->profile->stage_dense;
+        ks[i]->qvec = (struct qvec){.slot = slot, .why_not = off ? "off" : p->why_no_encoder};
+        if (off)
+            continue;
+        queries[m] = &ks[i]->query;
+        arenas[m] = ks[i]->arena;
+        out[m++] = &ks[i]->qvec;
+        reranks |= ks[i]->profile->stage_reranking && ks[i]->profile->rerank_late;
         late &= ks[i]->deadline_ns && clock_mono_ns() > ks[i]->deadline_ns;
+    }
+    if (!p->encoders[slot] || !m)
+        return RAG_OK;
     if (late) {
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = 0; i < m; i++)
             out[i]->why_not = "no time left";
         return RAG_ETIMEOUT;
     }
-    rag_code rc = embedding_run(p->encoders[slot], queries, arenas, n, out);
-    for (uint32_t i = 0; i < n && rc; i++)
+    rag_code rc = embedding_run(p->encoders[slot], slot == 0 && reranks ? p->tokens.weights : NULL, queries, arenas, m, out);
+    for (uint32_t i = 0; i < m && rc; i++)
         *out[i] = (struct qvec){.slot = slot, .why_not = rag_code_name(rc)};
     return rc;
 }
@@ -56,22 +61,31 @@ static rag_code embed(const struct pipeline *p, struct ask *const *ks, uint32_t 
 static rag_code retrieve(const struct pipeline *p, struct ask *const *ks, uint32_t n)
 {
     struct ask *k = ks[0];
-    struct retrieval_limits limits = {p->profile.retrieve_lexical, p->profile.retrieve_dense};
-    (void)n;
+    struct retrieval_limits limits = {k->profile->retrieve_lexical, k->profile->retrieve_dense};
+    (void)p, (void)n;
     if (limits.lexical < k->query.top_k)
         limits.lexical = k->query.top_k;
     if (limits.dense < k->query.top_k)
         limits.dense = k->query.top_k;
-    return retrieval_run(&k->query, &k->analysis, &k->qvec, &p->profile, limits, k->deadline_ns, k->arena, &k->hits);
+    return retrieval_run(&k->query, &k->analysis, &k->qvec, k->profile, limits, k->deadline_ns, k->arena, &k->hits);
 }
 
 static rag_code fuse(const struct pipeline *p, struct ask *const *ks, uint32_t n)
 {
     struct ask *k = ks[0];
+    (void)p, (void)n;
+    return fusion_run(&k->analysis, k->profile, k->arena, &k->hits);
+}
+
+static rag_code rerank(const struct pipeline *p, struct ask *const *ks, uint32_t n)
+{
+    struct ask *k = ks[0];
     (void)n;
-    rag_code rc = fusion_run(&k->analysis, &p->profile, k->arena, &k->hits);
-    if (rc)
-        return rc;
+    int64_t deadline = clock_mono_ns() + (int64_t)k->profile->rerank_timeout_ms * 1000000;
+    if (k->deadline_ns && k->deadline_ns < deadline)
+        deadline = k->deadline_ns;
+    rag_code rc = rerank_run(&k->query, &k->analysis, &k->qvec, k->qvec.slot == 0 ? p->tokens.coder : NULL, k->profile,
+                             deadline, k->arena, &k->hits, &k->rerank);
     k->confidence = calibrate_hits(&k->analysis, &k->hits);
     while (k->hits.n && (double)k->hits.items[k->hits.n - 1].score < k->query.min_score)
         k->hits.n--; /* scores never rise along the list: what is left reaches min_score, answer and all */
@@ -86,7 +100,7 @@ static rag_code write_prompt(const struct pipeline *p, struct ask *k)
     struct prompt *prompt = arena_alloc(k->arena, sizeof *prompt);
     if (!prompt)
         return RAG_ENOMEM;
-    k->route = route_choose(&k->analysis, k->confidence, &p->profile);
+    k->route = route_choose(&k->analysis, k->confidence, k->profile);
     rag_code rc = prompt_build(&opt, &k->query, &k->analysis, &k->hits, &k->route, k->arena, prompt);
     if (!rc)
         k->prompt = prompt;
@@ -97,13 +111,13 @@ static rag_code generate(const struct pipeline *p, struct ask *const *ks, uint32
 {
     struct ask *k = ks[0];
     (void)n;
-    rag_code rc = p->llm && k->hits.n ? write_prompt(p, k) : RAG_OK;
+    rag_code rc = p->llm && k->profile->stage_generation && k->hits.n ? write_prompt(p, k) : RAG_OK;
     return rc || k->prompt ? rc : ask_extract(p, k);
 }
 
 rag_code ask_extract(const struct pipeline *p, struct ask *k)
 {
-    return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, &p->profile, k->arena,
+    return extract_answer(p->analyzer, &k->query, &k->analysis, &k->hits, k->confidence, k->profile, k->arena,
                           &k->answer);
 }
 
@@ -149,12 +163,32 @@ static void explain_retrieval(const struct ask *k, struct buf *out)
 static void explain_fusion(const struct ask *k, struct buf *out)
 {
     const struct hits *h = &k->hits;
-    buf_addf(out, "\"legs\":\"%s\",\"best_bm25\":%.3f,\"best_cosine\":%.3f,\"tail_cosine\":%.3f,\"background\":[%.3f,%.3f],"
-             "\"confidence\":%.3f",
+    buf_addf(out, "\"legs\":\"%s\",\"best_bm25\":%.3f,\"best_cosine\":%.3f,\"tail_cosine\":%.3f,\"background\":[%.3f,%.3f]",
              h->dense ? "lexical,dense" : "lexical", h->n ? (double)h->items[0].bm25 : 0.0,
              h->n ? (double)h->items[0].cosine : 0.0, (double)h->tail_cosine, (double)h->background_median,
-             (double)h->background_spread,
-             (double)k->confidence);
+             (double)h->background_spread);
+}
+
+static void explain_reranking(const struct ask *k, struct buf *out)
+{
+    const struct rerank_report *r = &k->rerank;
+    buf_addf(out, "\"confidence\":%.3f,", (double)k->confidence);
+    if (r->skipped) {
+        buf_addf(out, "\"skipped\":\"%s\"", r->skipped);
+        return;
+    }
+    buf_addf(out, "\"parts\":\"%s\",\"candidates\":%u,\"moved\":%u,\"rows\":[",
+             r->features && r->late ? "features,late_interaction" : r->late ? "late_interaction" : r->features ? "features" : "none", r->n, r->moved);
+    for (uint32_t i = 0; i < r->n && i < k->hits.n; i++) {
+        const struct rerank_row *row = &r->rows[i];
+        buf_addf(out, "%s{\"fused\":%.4f,\"gain\":%.4f", i ? "," : "", (double)k->hits.items[i].fused, (double)row->gain);
+        if (row->has_late)
+            buf_addf(out, ",\"late_interaction\":%.4f", (double)row->late);
+        for (int f = 0; f < RERANK_FEATURES && r->features; f++)
+            buf_addf(out, ",\"%s\":%.3f", rerank_feature_name((enum rerank_feature)f), (double)row->x[f]);
+        buf_addc(out, '}');
+    }
+    buf_addc(out, ']');
 }
 
 static void explain_generation(const struct ask *k, struct buf *out)
@@ -177,6 +211,7 @@ static const struct stage_row {
     [STAGE_EMBEDDING] = {"embedding", BATCH, SKIP, embed, explain_embedding},
     [STAGE_RETRIEVAL] = {"retrieval", ALONE, STOP, retrieve, explain_retrieval},
     [STAGE_FUSION] = {"fusion", ALONE, STOP, fuse, explain_fusion},
+    [STAGE_RERANKING] = {"reranking", ALONE, SKIP, rerank, explain_reranking},
     [STAGE_GENERATION] = {"generation", ALONE, STOP, generate, explain_generation},
 };
 
@@ -190,7 +225,8 @@ static bool is_left_out(const struct ask *k, enum stage s)
     switch (s) {
     case STAGE_ANALYSIS:
     case STAGE_EMBEDDING:
-    case STAGE_FUSION: return k->listing;
+    case STAGE_FUSION:
+    case STAGE_RERANKING: return k->listing;
     case STAGE_GENERATION: return k->search_only;
     default: return false;
     }
@@ -232,6 +268,8 @@ static rag_code begin(const struct pipeline *p, struct ask *k, struct rag_err *e
     k->pinned = false;
     k->qvec = (struct qvec){0};
     k->prompt = NULL;
+    if (!k->profile)
+        k->profile = &p->profile;
     for (int s = 0; s < STAGES; s++)
         k->stage_ns[s] = -1;
     if (k->query.text.len == 0 && !k->listing)

@@ -16,9 +16,11 @@
 #include "llm/llm.h"
 #include "model/encoder_pool.h"
 #include "pipeline/knowledge.h"
+#include "pipeline/passage_tokens.h"
 #include "stages/generation/prompt.h"
+#include "stages/reranking/reranking.h"
 
-enum stage { STAGE_ANALYSIS, STAGE_EMBEDDING, STAGE_RETRIEVAL, STAGE_FUSION, STAGE_GENERATION, STAGES };
+enum stage { STAGE_ANALYSIS, STAGE_EMBEDDING, STAGE_RETRIEVAL, STAGE_FUSION, STAGE_RERANKING, STAGE_GENERATION, STAGES };
 const char *
 stage_name(enum stage s); /* "analysis", ...: also the metric's label and the folder under stages/ */
 
@@ -31,6 +33,7 @@ struct pipeline {
      * off, for the reason given. */
     struct encoder_pool *encoders[VECTOR_SLOTS];
     const char *why_no_encoder;
+    struct token_tools tokens; /* of slot 0's model; NULLs: no late interaction */
     struct llm *llm;          /* NULL: answers are cited extracts */
     struct str system_prompt; /* of collections that have none of their own; may be empty */
     uint64_t nonce_key;       /* struct prompt_options */
@@ -41,9 +44,11 @@ struct ask {
     struct query query;  /* in: filled by the caller */
     bool search_only;    /* in: stop after retrieval (/v1/search) */
     bool listing;        /* in: with search_only and empty text: list by filter */
+    const struct profile *profile; /* in: its own, as long as the ask; NULL: the pipeline's */
     struct query_analysis analysis;
     struct qvec qvec;
     struct hits hits;
+    struct rerank_report rerank;
     float confidence;
     struct answer answer; /* the extract; with a prompt only after ask_extract */
     struct route route;

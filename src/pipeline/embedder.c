@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/half.h"
 #include "obs/log.h"
 #include "pipeline/passage.h"
+#include "pipeline/vector_record.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 
@@ -37,6 +37,7 @@ struct worker {
     struct missing_vectors missing;
     struct vector_row rows[MISSING_MOST];
     float *vectors; /* MISSING_MOST x dims */
+    struct buf codes[MISSING_MOST]; /* of the tokens */
     bool has[MISSING_MOST];
 };
 
@@ -51,17 +52,13 @@ static rag_code take_stored(void *ctx, uint32_t ordinal, struct str vector)
 {
     struct lookup *l = ctx;
     struct worker *w = l->w;
-    uint32_t dims = w->e->dims;
     for (uint32_t i = 0; i < w->missing.n; i++) {
+        struct str codes;
         if (w->missing.items[i].seq != l->seq || w->missing.items[i].ordinal != ordinal ||
-            vector.len != dims * sizeof(uint16_t))
+            !vector_record_read(w->e->opt.space, vector, w->vectors + (size_t)i * w->e->dims, &codes))
             continue;
-        for (uint32_t d = 0; d < dims; d++) {
-            uint16_t h;
-            memcpy(&h, vector.ptr + d * sizeof h, sizeof h);
-            w->vectors[(size_t)i * dims + d] = half_to_float(h);
-        }
-        w->has[i] = true;
+        buf_adds(&w->codes[i], codes);
+        w->has[i] = !buf_failed(&w->codes[i]);
     }
     return RAG_OK;
 }
@@ -111,14 +108,24 @@ static rag_code embed_rest(struct worker *w)
     if (n == 0)
         return RAG_OK;
     float *out = arena_array(&w->arena, (size_t)n * e->dims, sizeof *out);
-    uint64_t tokens = 0;
-    rag_code rc = out ? encoder_pool_run(e->opt.encoders, ENCODE_PASSAGE, texts, n, &e->stop, out, &tokens)
+    struct buf codes[MISSING_MOST];
+    for (uint32_t i = 0; i < n; i++)
+        codes[i] = w->codes[at[i]]; /* lent: they come back below, in every case */
+    struct passage_tokens tokens = {e->opt.tokens, codes};
+    struct token_sink sink = passage_tokens_sink(&tokens);
+    uint64_t n_tokens = 0;
+    rag_code rc = out ? encoder_pool_run(e->opt.encoders, ENCODE_PASSAGE, texts, n, &e->stop,
+                                         sink.take ? &sink : NULL, out, &n_tokens)
                       : RAG_ENOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        w->codes[at[i]] = codes[i];
+        rc = !rc && buf_failed(&codes[i]) ? RAG_ENOMEM : rc;
+    }
     for (uint32_t i = 0; i < n && !rc; i++)
         memcpy(w->vectors + (size_t)at[i] * e->dims, out + (size_t)i * e->dims, e->dims * sizeof *out);
     if (!rc) {
         atomic_fetch_add(&e->embedded, n);
-        atomic_fetch_add(&e->tokens, tokens);
+        atomic_fetch_add(&e->tokens, n_tokens);
     }
     return rc;
 }
@@ -149,7 +156,8 @@ static rag_code apply(struct worker *w, struct rag_err *err)
         w->rows[i] = (struct vector_row){.seq = w->missing.items[i].seq,
                                          .ordinal = w->missing.items[i].ordinal,
                                          .stored = w->has[i],
-                                         .vector = w->vectors + (size_t)i * w->e->dims};
+                                         .vector = w->vectors + (size_t)i * w->e->dims,
+                                         .tokens = buf_str(&w->codes[i])};
     struct job j = {.kind = JOB_VECTORS,
                     .collection = str_of(w->missing.collection),
                     .rows = w->rows,
@@ -166,6 +174,11 @@ static void run_batch(struct worker *w)
     struct embedder *e = w->e;
     struct rag_err err = {0};
     memset(w->has, 0, sizeof w->has);
+    for (uint32_t i = 0; i < MISSING_MOST; i++) {
+        if (buf_failed(&w->codes[i]))
+            buf_clear(&w->codes[i]);
+        buf_reset(&w->codes[i]);
+    }
     rag_code rc = look_up(w, &err);
     if (!rc)
         rc = embed_rest(w);
@@ -206,6 +219,8 @@ static void *embedder_main(void *arg)
     struct sched_param p = {0};
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &p);
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19); /* Linux: of this thread */
+    for (uint32_t i = 0; i < MISSING_MOST; i++)
+        buf_init(&w.codes[i], MEM_MODEL);
     w.vectors = mem_alloc(MEM_MODEL, (size_t)MISSING_MOST * e->dims * sizeof *w.vectors);
     while (w.vectors && !atomic_load(&e->stop)) {
         arena_reset(&w.arena);
@@ -220,6 +235,8 @@ static void *embedder_main(void *arg)
         if (!atomic_load(&e->stop))
             knowledge_vectors_wait(e->opt.knowledge, seen, IDLE_MS);
     }
+    for (uint32_t i = 0; i < MISSING_MOST; i++)
+        buf_clear(&w.codes[i]);
     mem_free(MEM_MODEL, w.vectors);
     arena_clear(&w.arena);
     return NULL;

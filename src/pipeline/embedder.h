@@ -7,11 +7,14 @@
 
 #include "model/encoder_pool.h"
 #include "pipeline/knowledge.h"
+#include "pipeline/passage_tokens.h"
 
 struct embedder;
 struct embedder_options {
     struct knowledge *knowledge;  /* whose spaces[0] is the model's */
     struct encoder_pool *encoders;
+    const struct vector_space *space; /* knowledge's spaces[0] */
+    struct token_tools tokens;
     unsigned threads; /* 0: one a core */
 };
 RAG_MUST_CHECK rag_code embedder_start(const struct embedder_options *opt, struct embedder **out,

@@ -22,7 +22,7 @@ enum {
 
 struct indexer {
     const struct analyzer *an;
-    const struct chunker_options *chunker;
+    const struct eval_cut *cut; /* NULL: documents stay whole */
     struct segment_builder *builder;
     uint32_t n_chunks;
     struct segment_list *list;
@@ -51,31 +51,47 @@ static rag_code seal(struct indexer *x)
     return segment_builder_new(analyzer_fingerprint(x->an), &x->builder);
 }
 
-static rag_code add_chunk(struct indexer *x, struct str title, struct str heading, struct str text)
+/* start: of the text in its document, in code points */
+static rag_code add_chunk(struct indexer *x, struct str title, struct str heading, struct str text, uint32_t start)
 {
     rag_code rc = chunk_terms_run(&x->terms, x->an, title, heading, text);
     if (rc)
         return rc;
     struct segment_chunk_in in = {.text = text,
                                   .heading_path = heading,
-                                  .end = (uint32_t)utf8_count(text),
+                                  .start = start,
+                                  .end = start + (uint32_t)utf8_count(text),
                                   .terms = &x->terms.terms,
                                   .length = x->terms.length};
     x->n_chunks++;
     return segment_builder_chunk(x->builder, &in);
 }
 
+static enum extract_format format_of(struct str id)
+{
+    char name[16];
+    size_t n = id.len < sizeof name ? id.len : sizeof name - 1;
+    memcpy(name, id.ptr + id.len - n, n);
+    name[n] = '\0';
+    enum extract_format f = extract_format_of(name);
+    return f == FORMAT_MARKDOWN || f == FORMAT_HTML ? f : FORMAT_TEXT;
+}
+
 static rag_code add_cut(struct indexer *x, const struct eval_doc *d, struct rag_err *err)
 {
     struct text_doc doc;
     text_doc_init(&doc);
-    rag_code rc = extract_bytes(FORMAT_TEXT, d->text, "", &extract_default_limits, &doc, err);
+    rag_code rc = extract_bytes(format_of(d->id), d->text, "", &extract_default_limits, &doc, err);
     if (!rc)
-        rc = chunker_run(&doc, x->chunker, &x->chunks);
+        rc = (x->cut->windows ? eval_windows : chunker_run)(&doc, &x->cut->size, &x->chunks);
     const struct text_chunk *c = (const struct text_chunk *)(const void *)x->chunks.chunks.ptr;
-    for (size_t i = 0; !rc && i < x->chunks.chunks.len / sizeof *c; i++)
+    uint32_t at = 0, chars = 0; /* code points before byte `at` */
+    for (size_t i = 0; !rc && i < x->chunks.chunks.len / sizeof *c; i++) {
+        chars += (uint32_t)utf8_count(str_make(doc.text.ptr + at, c[i].start - at));
+        at = c[i].start;
         rc = add_chunk(x, d->title, str_make(x->chunks.headings.ptr + c[i].heading_off, c[i].heading_len),
-                       str_make(doc.text.ptr + c[i].start, c[i].end - c[i].start));
+                       str_make(doc.text.ptr + at, c[i].end - at), chars);
+    }
     text_doc_clear(&doc);
     return rc;
 }
@@ -89,17 +105,16 @@ static rag_code add_doc(struct indexer *x, const struct eval_doc *d, uint32_t nu
                                 .seq = (int64_t)number + 1};
     rag_code rc = segment_builder_doc(x->builder, &in);
     if (!rc)
-        rc = x->chunker ? add_cut(x, d, err) : add_chunk(x, d->title, str_make(NULL, 0), d->text);
+        rc = x->cut ? add_cut(x, d, err) : add_chunk(x, d->title, str_make(NULL, 0), d->text, 0);
     if (!rc && x->n_chunks >= SEGMENT_CHUNKS)
         rc = seal(x);
     return rc;
 }
 
-rag_code eval_index(const struct eval_data *d, const struct analyzer *an,
-                    const struct chunker_options *chunker, eval_progress *progress, void *ctx,
-                    struct segment_list **out, struct rag_err *err)
+rag_code eval_index(const struct eval_data *d, const struct analyzer *an, const struct eval_cut *cut,
+                    eval_progress *progress, void *ctx, struct segment_list **out, struct rag_err *err)
 {
-    struct indexer x = {.an = an, .chunker = chunker, .list = list_new_empty()};
+    struct indexer x = {.an = an, .cut = cut, .list = list_new_empty()};
     chunk_terms_init(&x.terms);
     text_chunks_init(&x.chunks);
     rag_code rc = x.list ? segment_builder_new(analyzer_fingerprint(an), &x.builder) : RAG_ENOMEM;
@@ -139,7 +154,7 @@ static uint32_t rank_docs(const struct hits *h, uint32_t *seen, uint32_t query, 
         if (seen[doc] == query + 1)
             continue;
         seen[doc] = query + 1;
-        out[n++] = (struct eval_ranked){doc, h->items[i].fused};
+        out[n++] = (struct eval_ranked){doc, h->items[i].reranked};
     }
     return n;
 }
@@ -168,13 +183,16 @@ struct runner {
     struct arena arena; /* of one query */
     uint32_t *seen;
     struct eval_ranked *ranked;
+    struct hits hits; /* of the query at hand */
+    struct rerank_report rerank;
 };
 
 static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t number, uint32_t *n,
                         int64_t ns[EVAL_STAGES])
 {
     struct query query = {.text = q->text, .collection = STR_LIT("eval"), .top_k = r->s->depth};
-    struct hits hits = {.list = r->list};
+    struct hits *hits = &r->hits;
+    *hits = (struct hits){.list = r->list};
     int64_t start = clock_mono_ns();
     rag_code rc = analysis_run(r->an, &query, &r->qa);
     ns[EVAL_ANALYSIS] = clock_mono_ns() - start;
@@ -185,13 +203,13 @@ static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t n
     struct qvec qvec = {0};
     ns[EVAL_EMBEDDING] = 0;
     if (r->s->dense) {
-        qvec = (struct qvec){.v = r->v->vectors + (size_t)number * r->v->dims, .dims = r->v->dims};
+        qvec = r->v->vectors[number];
         ns[EVAL_EMBEDDING] = (int64_t)(r->v->ms[number] * 1e6);
     }
     struct retrieval_limits limits = {r->s->lexical ? limit : 0, r->s->dense ? limit : 0};
     start = clock_mono_ns();
     if (!rc)
-        rc = retrieval_run(&query, &r->qa, &qvec, &r->s->profile, limits, 0, &r->arena, &hits);
+        rc = retrieval_run(&query, &r->qa, &qvec, &r->s->profile, limits, 0, &r->arena, hits);
     ns[EVAL_RETRIEVAL] = clock_mono_ns() - start;
     struct profile p = r->s->profile;
     if (!r->s->lexical) { /* the dense leg alone */
@@ -200,35 +218,33 @@ static rag_code run_one(struct runner *r, const struct eval_query *q, uint32_t n
     }
     start = clock_mono_ns();
     if (!rc)
-        rc = fusion_run(&r->qa, &p, &r->arena, &hits);
+        rc = fusion_run(&r->qa, &p, &r->arena, hits);
     ns[EVAL_FUSION] = clock_mono_ns() - start;
+    start = clock_mono_ns();
     if (!rc)
-        *n = rank_docs(&hits, r->seen, number, r->s->depth, r->ranked);
+        rc = rerank_run(&query, &r->qa, &qvec, r->v ? r->v->coder : NULL, &p, 0, &r->arena, hits, &r->rerank);
+    ns[EVAL_RERANKING] = clock_mono_ns() - start;
+    if (!rc)
+        *n = rank_docs(hits, r->seen, number, r->s->depth, r->ranked);
     return rc;
 }
 
-rag_code eval_embed_questions(const struct eval_data *d, struct encoder_pool *encoders, struct arena *a,
-                              struct eval_questions *out)
+rag_code eval_embed_questions(const struct eval_data *d, struct encoder_pool *encoders, struct token_tools tokens,
+                              struct arena *a, struct eval_questions *out)
 {
     const struct eval_query *q = (const struct eval_query *)(const void *)d->queries.ptr;
     size_t n = d->queries.len / sizeof *q;
-    uint32_t dims = model_info(encoder_pool_model(encoders))->dims;
-    float *vectors = arena_array(a, n * dims + 1, sizeof *vectors);
+    struct qvec *vectors = arena_array(a, n + 1, sizeof *vectors);
     double *ms = arena_array(a, n + 1, sizeof *ms);
     rag_code rc = vectors && ms ? RAG_OK : RAG_ENOMEM;
-    struct arena scratch = {0};
     for (size_t i = 0; i < n && !rc; i++) {
         struct query query = {.text = q[i].text};
-        struct qvec qvec = {0}, *to[] = {&qvec};
-        arena_reset(&scratch);
         int64_t start = clock_mono_ns();
-        rc = embedding_run(encoders, (const struct query *[]){&query}, (struct arena *[]){&scratch}, 1, to);
+        rc = embedding_run(encoders, tokens.weights, (const struct query *[]){&query}, (struct arena *[]){a}, 1,
+                           (struct qvec *[]){&vectors[i]});
         ms[i] = (double)(clock_mono_ns() - start) / 1e6;
-        if (!rc)
-            memcpy(vectors + i * dims, qvec.v, dims * sizeof *vectors);
     }
-    arena_clear(&scratch);
-    *out = (struct eval_questions){vectors, ms, dims};
+    *out = (struct eval_questions){vectors, ms, tokens.coder};
     return rc;
 }
 
@@ -266,7 +282,7 @@ rag_code eval_run(const struct eval_data *d, const struct segment_list *list, co
         for (int t = 0; t < EVAL_STAGES; t++)
             out->ms[t][i] = (double)ns[t] / 1e6;
         if (each)
-            each(ctx, i, r.ranked, n);
+            each(ctx, i, &(struct eval_seen){r.ranked, n, &r.hits, &r.rerank});
     }
     term_list_clear(&r.qa.terms);
     arena_clear(&r.arena);

@@ -10,8 +10,11 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "flow/profile.h"
+#include "flow/qvec.h"
 #include "index/list.h"
 #include "model/encoder_pool.h"
+#include "pipeline/passage_tokens.h"
+#include "stages/reranking/reranking.h"
 #include "text/analyzer.h"
 #include "text/chunker.h"
 
@@ -66,25 +69,34 @@ void eval_interval(const double *values, uint32_t n, double *mean, double *lo, d
 /* ---- runs (evaluate.c) ---------------------------------------------------------------------------------- */
 typedef void eval_progress(void *ctx, uint64_t done, uint64_t total);
 
-/* The corpus as one searchable list. chunker NULL: each document whole as one chunk. Freed by list_free. */
-RAG_MUST_CHECK rag_code eval_index(const struct eval_data *d, const struct analyzer *an,
-                                   const struct chunker_options *chunker, eval_progress *progress, void *ctx,
-                                   struct segment_list **out, struct rag_err *err);
+struct eval_cut {
+    struct chunker_options size; /* overlap < size */
+    bool windows;                /* by eval_windows; else by chunker_run, as `ingest` cuts */
+};
+/* The corpus as one searchable list. cut NULL: each document whole as one chunk; else a document whose id ends like the
+ * name of a Markdown or HTML file is read as one, others as plain text. Freed by list_free. */
+RAG_MUST_CHECK rag_code eval_index(const struct eval_data *d, const struct analyzer *an, const struct eval_cut *cut,
+                                   eval_progress *progress, void *ctx, struct segment_list **out, struct rag_err *err);
+
+/* What chunker_run is measured against: runs of size tokens that begin size - overlap tokens apart, whatever stands at
+ * their borders, without headings. RAG_ETOOBIG, RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code eval_windows(const struct text_doc *doc, const struct chunker_options *opt, struct text_chunks *out);
 
 /* Vectors for every chunk of the list, on all cores; *list is replaced. dir (NULL: none) keeps them by model and text, so
  * that a second run embeds nothing; *embedded counts what was not there. RAG_ECONFLICT: dir has another model's. */
 RAG_MUST_CHECK rag_code eval_embed(struct segment_list **list, struct encoder_pool *encoders,
-                                   const struct vector_space *space, const char *dir, eval_progress *progress,
+                                   const struct vector_space *space, struct token_tools tokens, const char *dir,
+                                   eval_progress *progress,
                                    void *ctx, uint64_t *embedded, struct rag_err *err);
 
-/* The questions' vectors, one at a time as online: n x dims floats in `a`, and the milliseconds of each. */
+/* The questions' vectors and tokens (weights NULL: none), one at a time as online, in `a`, and the milliseconds of each. */
 struct eval_questions {
-    const float *vectors; /* NULL: no dense leg */
+    const struct qvec *vectors; /* NULL: no dense leg */
     const double *ms;
-    uint32_t dims;
+    const struct token_coder *coder; /* NULL: no late interaction */
 };
-RAG_MUST_CHECK rag_code eval_embed_questions(const struct eval_data *d, struct encoder_pool *encoders, struct arena *a,
-                                             struct eval_questions *out);
+RAG_MUST_CHECK rag_code eval_embed_questions(const struct eval_data *d, struct encoder_pool *encoders,
+                                             struct token_tools tokens, struct arena *a, struct eval_questions *out);
 
 struct eval_setting {
     struct profile profile;
@@ -96,10 +108,16 @@ struct eval_ranked {
     uint32_t doc;
     float score;
 };
-/* Called after each query with its ranking. */
-typedef void eval_each(void *ctx, uint32_t query, const struct eval_ranked *ranked, uint32_t n);
+/* What one query found; called after it. */
+struct eval_seen {
+    const struct eval_ranked *ranked;
+    uint32_t n;
+    const struct hits *hits;
+    const struct rerank_report *rerank; /* rows of the first hits */
+};
+typedef void eval_each(void *ctx, uint32_t query, const struct eval_seen *seen);
 
-enum { EVAL_ANALYSIS, EVAL_EMBEDDING, EVAL_RETRIEVAL, EVAL_FUSION, EVAL_STAGES };
+enum { EVAL_ANALYSIS, EVAL_EMBEDDING, EVAL_RETRIEVAL, EVAL_FUSION, EVAL_RERANKING, EVAL_STAGES };
 struct eval_result {
     uint32_t n;
     double *per_query[EVAL_METRICS]; /* n values each */

@@ -1,8 +1,8 @@
 /* Passage vectors of an evaluation, kept in a file by model and text, so that a second run embeds nothing.
  *
- * DIR/<first 16 hex digits of the model's digest>.vectors: "RAGDVEC1", the model's digest (32 bytes), dims (u32), 0 (u32);
- * then records: SHA-256 of the passage's text (first 16 bytes), dims half floats. Records are appended; half a record at
- * the end (a run that was cut off) is cut away. */
+ * DIR/<first 16 hex digits of the model's digest>.vectors: "RAGDVEC2", the model's digest (32 bytes), dims (u32), rules of
+ * the tokens (u32); then records: SHA-256 of the passage's text (first 16 bytes), length (u32), a vector record
+ * (pipeline/vector_record.h). Records are appended; half a record at the end (a run that was cut off) is cut away. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <pthread.h>
@@ -11,22 +11,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/half.h"
 #include "index/list_edit.h"
 #include "pipeline/evaluate.h"
 #include "pipeline/passage.h"
+#include "pipeline/vector_record.h"
 #include "sys/cpu.h"
 #include "sys/file.h"
 
-enum { KEY = 16, HEADER = 48, STEP = 32, MOST_THREADS = 64 };
+enum { KEY = 16, HEAD = KEY + 4, HEADER = 48, STEP = 32, MOST_THREADS = 64 };
 
 struct vector_file {
     char path[4096];
     FILE *f; /* appends; NULL: nothing is kept */
     struct buf bytes;
-    struct strset keys; /* id = record, for the first n_loaded */
-    uint32_t n_loaded;
-    size_t record;
+    struct strset keys; /* id = record, for those that were loaded */
+    struct buf at;      /* size_t[]: where their heads are in bytes */
 };
 
 static void text_key(struct str text, char key[KEY])
@@ -37,15 +36,16 @@ static void text_key(struct str text, char key[KEY])
     memcpy(key, md, KEY);
 }
 
-static void header_of(const struct model_info *m, char out[HEADER])
+static void header_of(const struct model_info *m, uint32_t token_rules, char out[HEADER])
 {
-    uint32_t dims[2] = {m->dims, 0};
-    memcpy(out, "RAGDVEC1", 8);
+    uint32_t dims[2] = {m->dims, token_rules};
+    memcpy(out, "RAGDVEC2", 8);
     memcpy(out + 8, m->digest, 32);
     memcpy(out + 40, dims, sizeof dims);
 }
 
-static rag_code file_open(struct vector_file *v, const char *dir, const struct model_info *m, struct rag_err *err)
+static rag_code file_open(struct vector_file *v, const char *dir, const struct model_info *m, uint32_t token_rules,
+                          struct rag_err *err)
 {
     char want[HEADER], name[17];
     for (int i = 0; i < 8; i++)
@@ -55,26 +55,31 @@ static rag_code file_open(struct vector_file *v, const char *dir, const struct m
     rag_code rc = file_mkdirs(dir, 0755);
     if (rc)
         return rag_err_set(err, rc, "%s: cannot create: %s", dir, strerror(errno));
-    header_of(m, want);
-    v->record = KEY + m->dims * sizeof(uint16_t);
+    header_of(m, token_rules, want);
     rc = file_read_all(v->path, (uint64_t)64 << 30, &v->bytes, err);
     if (rc == RAG_ENOTFOUND) {
         buf_add(&v->bytes, want, HEADER);
         rc = buf_failed(&v->bytes) ? RAG_ENOMEM : file_write_atomic(dir, strrchr(v->path, '/') + 1, want, HEADER, err);
     }
     if (!rc && (v->bytes.len < HEADER || memcmp(v->bytes.ptr, want, HEADER) != 0))
-        rc = rag_err_set(err, RAG_ECONFLICT, "%s: vectors of another model, or no vector file: remove it", v->path);
+        rc = rag_err_set(err, RAG_ECONFLICT, "%s: vectors of another model or other rules, or no vector file: remove it", v->path);
     if (rc)
         return rc;
-    size_t n = (v->bytes.len - HEADER) / v->record;
-    for (size_t i = 0; i < n && !rc; i++) {
+    size_t end = HEADER;
+    for (uint32_t len, n = 0; v->bytes.len - end >= HEAD && !rc; n++) {
         uint32_t id;
-        rc = strset_add(&v->keys, str_make(v->bytes.ptr + HEADER + i * v->record, KEY), &id);
-        if (!rc && id != i) /* written by two runs at once: numbers and records no longer agree */
+        memcpy(&len, v->bytes.ptr + end + KEY, sizeof len);
+        if (len > v->bytes.len - end - HEAD)
+            break;
+        rc = strset_add(&v->keys, str_make(v->bytes.ptr + end, KEY), &id);
+        if (!rc && id != n) /* written by two runs at once: numbers and records no longer agree */
             rc = rag_err_set(err, RAG_ECORRUPT, "%s: the same passage twice: remove it", v->path);
+        buf_add(&v->at, &end, sizeof end);
+        end += HEAD + len;
     }
-    v->n_loaded = (uint32_t)n;
-    if (!rc && truncate(v->path, (off_t)(HEADER + n * v->record)) != 0)
+    if (!rc && buf_failed(&v->at))
+        rc = RAG_ENOMEM;
+    if (!rc && truncate(v->path, (off_t)end) != 0)
         rc = rag_err_set(err, rag_code_from_errno(errno), "%s: %s", v->path, strerror(errno));
     if (!rc && !(v->f = fopen(v->path, "abe")))
         rc = rag_err_set(err, rag_code_from_errno(errno), "%s: %s", v->path, strerror(errno));
@@ -88,40 +93,46 @@ static rag_code file_close(struct vector_file *v, struct rag_err *err)
         rc = rag_err_set(err, RAG_EIO, "%s: cannot write", v->path);
     v->f = NULL;
     buf_clear(&v->bytes);
+    buf_clear(&v->at);
     strset_clear(&v->keys);
     return rc;
 }
 
-static bool file_find(const struct vector_file *v, const char key[KEY], uint32_t dims, float *out)
+static bool file_find(const struct vector_file *v, const char key[KEY], const struct vector_space *space, float *out,
+                      struct str *codes)
 {
-    uint32_t id = v->f ? strset_find(&v->keys, str_make(key, KEY)) : STRSET_NONE;
-    if (id >= v->n_loaded)
+    uint32_t id = v->f ? strset_find(&v->keys, str_make(key, KEY)) : STRSET_NONE, len;
+    size_t at;
+    if (id == STRSET_NONE || id >= v->at.len / sizeof at)
         return false;
-    const char *p = v->bytes.ptr + HEADER + id * v->record + KEY;
-    for (uint32_t d = 0; d < dims; d++) {
-        uint16_t h;
-        memcpy(&h, p + d * sizeof h, sizeof h);
-        out[d] = half_to_float(h);
-    }
-    return true;
+    memcpy(&at, v->at.ptr + id * sizeof at, sizeof at);
+    memcpy(&len, v->bytes.ptr + at + KEY, sizeof len);
+    return vector_record_read(space, str_make(v->bytes.ptr + at + HEAD, len), out, codes);
 }
 
-static void file_add(struct vector_file *v, const char key[KEY], uint32_t dims, const float *vec)
+static void file_add(struct vector_file *v, const char key[KEY], const struct vector_space *space, const float *vec,
+                     struct str codes)
 {
+    struct buf record;
     if (!v->f)
         return;
-    fwrite(key, 1, KEY, v->f);
-    for (uint32_t d = 0; d < dims; d++) {
-        uint16_t h = float_to_half(vec[d]);
-        fwrite(&h, sizeof h, 1, v->f);
+    buf_init(&record, MEM_INDEX);
+    vector_record_write(space, vec, codes, &record);
+    uint32_t len = (uint32_t)record.len;
+    if (!buf_failed(&record)) {
+        fwrite(key, 1, KEY, v->f);
+        fwrite(&len, sizeof len, 1, v->f);
+        fwrite(record.ptr, 1, record.len, v->f);
     }
+    buf_clear(&record);
 }
 
 /* ---- embedding a list ---------------------------------------------------------------------------------- */
 
 struct embedding {
     struct encoder_pool *encoders;
-    uint32_t dims;
+    const struct vector_space *space;
+    struct token_tools tokens;
     struct segment_list *list;
     struct vector_file file;
     pthread_mutex_t mu; /* all below, and the file */
@@ -163,9 +174,10 @@ static uint32_t take(struct embedding *e, struct arena *a, struct piece *out)
             e->code = RAG_ENOMEM;
             break;
         }
+        struct str codes;
         text_key(p.text, p.key);
-        if (file_find(&e->file, p.key, e->dims, v)) {
-            vector_block_put(le->vectors[0], e->chunk, v);
+        if (file_find(&e->file, p.key, e->space, v, &codes)) {
+            vector_block_put(le->vectors[0], e->chunk, v, codes);
             e->done++;
         } else {
             out[n++] = p;
@@ -181,7 +193,12 @@ static void *embed_some(void *arg)
     struct arena a = {0};
     struct piece pieces[STEP];
     struct str texts[STEP];
-    float *out = mem_alloc(MEM_MODEL, (size_t)STEP * e->dims * sizeof *out);
+    struct buf codes[STEP];
+    struct passage_tokens tokens = {e->tokens, codes};
+    struct token_sink sink = passage_tokens_sink(&tokens);
+    for (uint32_t i = 0; i < STEP; i++)
+        buf_init(&codes[i], MEM_INDEX);
+    float *out = mem_alloc(MEM_MODEL, (size_t)STEP * e->space->dims * sizeof *out);
     for (;;) {
         arena_reset(&a);
         pthread_mutex_lock(&e->mu);
@@ -191,18 +208,22 @@ static void *embed_some(void *arg)
             break;
         for (uint32_t i = 0; i < n; i++)
             texts[i] = pieces[i].text;
-        rag_code rc = encoder_pool_run(e->encoders, ENCODE_PASSAGE, texts, n, NULL, out, NULL);
+        for (uint32_t i = 0; i < n; i++)
+            buf_reset(&codes[i]);
+        rag_code rc = encoder_pool_run(e->encoders, ENCODE_PASSAGE, texts, n, NULL, sink.take ? &sink : NULL, out, NULL);
+        for (uint32_t i = 0; i < n; i++)
+            rc = !rc && buf_failed(&codes[i]) ? RAG_ENOMEM : rc;
         pthread_mutex_lock(&e->mu);
         for (uint32_t i = 0; i < n && !rc; i++) {
-            const float *v = out + (size_t)i * e->dims;
+            const float *v = out + (size_t)i * e->space->dims;
             struct vector_block *b = e->list->e[pieces[i].entry].vectors[0];
             if (!vector_block_has(b, pieces[i].chunk))
-                vector_block_put(b, pieces[i].chunk, v);
+                vector_block_put(b, pieces[i].chunk, v, buf_str(&codes[i]));
             uint32_t id, before = e->file.keys.n;
             if (e->file.f && (rc = strset_add(&e->file.keys, str_make(pieces[i].key, KEY), &id)))
                 break;
             if (e->file.keys.n > before)
-                file_add(&e->file, pieces[i].key, e->dims, v);
+                file_add(&e->file, pieces[i].key, e->space, v, buf_str(&codes[i]));
         }
         e->code = rc ? rc : e->code;
         e->done += n;
@@ -216,6 +237,8 @@ static void *embed_some(void *arg)
         e->code = RAG_ENOMEM;
         pthread_mutex_unlock(&e->mu);
     }
+    for (uint32_t i = 0; i < STEP; i++)
+        buf_clear(&codes[i]);
     mem_free(MEM_MODEL, out);
     arena_clear(&a);
     return NULL;
@@ -245,16 +268,17 @@ static rag_code add_blocks(struct segment_list **list, const struct vector_space
 }
 
 rag_code eval_embed(struct segment_list **list, struct encoder_pool *encoders, const struct vector_space *space,
-                    const char *dir, eval_progress *progress, void *ctx, uint64_t *embedded, struct rag_err *err)
+                    struct token_tools tokens, const char *dir, eval_progress *progress, void *ctx, uint64_t *embedded, struct rag_err *err)
 {
-    struct embedding e = {.encoders = encoders, .dims = space->dims, .progress = progress, .ctx = ctx};
+    struct embedding e = {.encoders = encoders, .space = space, .tokens = tokens, .progress = progress, .ctx = ctx};
     pthread_t threads[MOST_THREADS];
     unsigned n = 0, want = cpu_count();
     buf_init(&e.file.bytes, MEM_INDEX);
+    buf_init(&e.file.at, MEM_INDEX);
     strset_init(&e.file.keys, MEM_INDEX, 0);
     rag_code rc = add_blocks(list, space);
     if (!rc && dir)
-        rc = file_open(&e.file, dir, model_info(encoder_pool_model(encoders)), err);
+        rc = file_open(&e.file, dir, model_info(encoder_pool_model(encoders)), space->token_rules, err);
     pthread_mutex_init(&e.mu, NULL);
     e.list = *list;
     e.total = (*list)->n_chunks;

@@ -128,7 +128,7 @@ rag_code generation_start(const struct pipeline *p, const struct ask *k, const s
         .messages = k->prompt->messages,
         .n_messages = 2,
         .max_tokens = k->route.output_tokens,
-        .temperature = p->profile.temperature,
+        .temperature = k->profile->temperature,
         .key = opt->key,
         .key_daily = opt->key_daily,
         .request_id = opt->request_id,

@@ -83,6 +83,7 @@ struct vector_row {
     uint32_t ordinal;
     bool stored; /* it comes from the store */
     const float *vector;
+    struct str tokens; /* codes of its tokens; empty: none are kept */
 };
 /* A change. Built by the caller, owned by the writer from knowledge_submit until `done` is called. */
 struct job {

@@ -3,10 +3,10 @@
 #include <stdio.h>
 
 #include "base/bitmap.h"
-#include "base/half.h"
 #include "index/segment_int.h"
 #include "obs/log.h"
 #include "pipeline/knowledge_int.h"
+#include "pipeline/vector_record.h"
 #include "sys/clock.h"
 #include "sys/epoch.h"
 
@@ -391,24 +391,26 @@ static void put_row(const struct segment_list *l, const struct vector_row *r)
         /* A document that died meanwhile needs none, and its block may be complete and mapped without it. */
         if (e->segment->chunks[c].ordinal == r->ordinal && bitmap_get(e->live, c) &&
             !vector_block_has(e->vectors[0], c) && !vector_block_is_file(e->vectors[0]))
-            vector_block_put(e->vectors[0], c, r->vector);
+            vector_block_put(e->vectors[0], c, r->vector, r->tokens);
     }
 }
 
 static rag_code store_rows(struct knowledge *k, const struct job *j, struct rag_err *err)
 {
-    uint32_t dims = k->opt.spaces[0]->dims;
-    uint16_t *half = mem_alloc(MEM_INDEX, dims * sizeof *half);
-    rag_code rc = half ? store_begin(k->store, err) : RAG_ENOMEM;
+    struct buf record;
+    buf_init(&record, MEM_INDEX);
+    rag_code rc = store_begin(k->store, err);
     k->model_new = atomic_load(&k->model_id);
     if (!rc && !k->model_new)
         rc = register_model(k, err);
     for (uint32_t i = 0; i < j->n && !rc; i++) {
-        for (uint32_t d = 0; d < dims; d++)
-            half[d] = float_to_half(j->rows[i].vector[d]);
-        if (!j->rows[i].stored)
-            rc = store_vector_put(k->store, k->model_new, j->rows[i].seq, j->rows[i].ordinal,
-                                  str_make((const char *)half, dims * sizeof *half), err);
+        const struct vector_row *r = &j->rows[i];
+        if (r->stored)
+            continue;
+        buf_reset(&record);
+        vector_record_write(k->opt.spaces[0], r->vector, r->tokens, &record);
+        rc = buf_failed(&record) ? RAG_ENOMEM
+                                 : store_vector_put(k->store, k->model_new, r->seq, r->ordinal, buf_str(&record), err);
     }
     if (rc)
         store_rollback(k->store);
@@ -416,7 +418,7 @@ static rag_code store_rows(struct knowledge *k, const struct job *j, struct rag_
         rc = store_commit(k->store, err);
     if (!rc)
         atomic_store(&k->model_id, k->model_new);
-    mem_free(MEM_INDEX, half);
+    buf_clear(&record);
     return rc;
 }
 

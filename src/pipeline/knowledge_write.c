@@ -225,7 +225,8 @@ static rag_code cut(struct knowledge *k, const struct text_doc *doc, struct aren
             .char_start = chars,
             .char_end =
                 chars + (uint32_t)utf8_count(str_make(doc->text.ptr + c[i].start, c[i].end - c[i].start)),
-            .heading_path = str_make(ch->headings.ptr + c[i].heading_off, c[i].heading_len)};
+            .heading_path = str_make(ch->headings.ptr + c[i].heading_off, c[i].heading_len),
+            .page = c[i].page};
     }
     *out = s;
     *n_out = n;
@@ -251,6 +252,7 @@ static rag_code index_document(struct knowledge *k, struct segment_builder *b, c
                                                                      .heading_path = c->heading_path,
                                                                      .start = c->char_start,
                                                                      .end = c->char_end,
+                                                                     .page = c->page,
                                                                      .terms = &k->terms.terms,
                                                                      .length = k->terms.length});
     }

@@ -69,6 +69,24 @@ rag_code data_lock_take(const char *dir, struct data_lock *out, struct data_lock
     return rc;
 }
 
+rag_code data_lock_look(const char *dir, struct data_lock_holder *holder)
+{
+    char path[4096];
+    *holder = (struct data_lock_holder){0};
+    if (snprintf(path, sizeof path, "%s/LOCK", dir) >= (int)sizeof path)
+        return RAG_ETOOBIG;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? RAG_OK : rag_code_from_errno(errno);
+    rag_code rc = RAG_OK;
+    if (flock(fd, LOCK_SH | LOCK_NB)) {
+        rc = errno == EWOULDBLOCK ? RAG_ECONFLICT : rag_code_from_errno(errno);
+        read_holder(fd, holder);
+    }
+    close(fd);
+    return rc;
+}
+
 rag_code data_lock_announce(struct data_lock *l, const char *address, struct rag_err *err)
 {
     return write_lock(l, address, err);

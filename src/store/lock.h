@@ -18,6 +18,9 @@ struct data_lock_holder {
  * Creates the folder (0700) when it is missing. RAG_EREADONLY, RAG_ENOSPC, RAG_EIO. */
 RAG_MUST_CHECK rag_code data_lock_take(const char *dir, struct data_lock *out,
                                        struct data_lock_holder *holder, struct rag_err *err);
+/* Who holds the folder, without taking it or writing anything. RAG_OK: nobody. RAG_ECONFLICT: held, *holder filled as far as
+ * readable. RAG_EREADONLY: LOCK may not be read. RAG_EIO. A lock taken in the same instant may be refused once. */
+RAG_MUST_CHECK rag_code data_lock_look(const char *dir, struct data_lock_holder *holder);
 /* Records the address once the server listens. */
 RAG_MUST_CHECK rag_code data_lock_announce(struct data_lock *l, const char *address, struct rag_err *err);
 void data_lock_release(struct data_lock *l);

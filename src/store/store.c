@@ -290,7 +290,7 @@ static rag_code insert_chunks(struct store *s, const struct store_document *d, s
     rag_code rc = RAG_OK;
     for (uint32_t i = 0; i < d->n_chunks && !rc; i++) {
         const struct store_chunk *c = &d->chunks[i];
-        rc = conn_prepare(&s->c, "INSERT INTO chunks VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)", &st, err);
+        rc = conn_prepare(&s->c, "INSERT INTO chunks VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", &st, err);
         if (rc)
             break;
         sqlite3_bind_int64(st, 1, d->seq);
@@ -300,6 +300,7 @@ static rag_code insert_chunks(struct store *s, const struct store_document *d, s
         sqlite3_bind_int64(st, 5, c->char_start);
         sqlite3_bind_int64(st, 6, c->char_end);
         bind_str(st, 7, c->heading_path);
+        sqlite3_bind_int64(st, 8, c->page);
         rc = conn_run(&s->c, st, "write a chunk", err);
     }
     return rc;

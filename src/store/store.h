@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "base/str.h"
 
-#define STORE_SCHEMA_VERSION 2
+#define STORE_SCHEMA_VERSION 3
 #define STORE_KEEP_VERSIONS  10 /* versions of a document whose text is kept */
 #define STORE_MAX_ID_BYTES   512
 #define STORE_MAX_TEXT_BYTES (512 << 20) /* of one document; SQLite's rows end at 1e9 bytes */
@@ -62,6 +62,7 @@ struct store_chunk {
     uint32_t start, end;           /* bytes of the document's text */
     uint32_t char_start, char_end; /* the same in code points */
     struct str heading_path;       /* elements joined by '\x1f' */
+    uint32_t page;                 /* that it starts on, from 1; 0: none */
 };
 struct store_document {
     int64_t collection;
@@ -149,6 +150,11 @@ RAG_MUST_CHECK rag_code store_vector_count(struct store_reader *r, int64_t model
 RAG_MUST_CHECK rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq,
                                       rag_code (*each)(void *ctx, uint32_t ordinal, struct str vector), void *ctx,
                                       struct rag_err *err);
+/* How many chunks of the collection's current documents have no vector of the model. */
+RAG_MUST_CHECK rag_code store_vectors_missing(struct store_reader *r, int64_t model, int64_t collection, uint64_t *n,
+                                              struct rag_err *err);
+/* PRAGMA quick_check: the file's structure, without what it means. RAG_ECORRUPT with the first finding. */
+RAG_MUST_CHECK rag_code store_quick_check(struct store_reader *r, struct rag_err *err);
 /* Integrity: PRAGMA integrity_check, foreign keys, chunk offsets within texts and on character boundaries,
  * content rows without parents. RAG_ECORRUPT with the first finding; *n_findings counts all. */
 RAG_MUST_CHECK rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_err *err);

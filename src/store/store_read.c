@@ -194,7 +194,7 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
                            (int)(d->id.len < 200 ? d->id.len : 200), d->id.ptr);
     rag_code rc =
         conn_prepare(&r->c,
-                     "SELECT start, end, char_start, char_end, heading_path FROM chunks WHERE seq=?1"
+                     "SELECT start, end, char_start, char_end, heading_path, page FROM chunks WHERE seq=?1"
                      " ORDER BY ordinal",
                      &st, err);
     if (rc)
@@ -208,7 +208,8 @@ static rag_code read_chunks(struct store_reader *r, struct arena *a, struct stor
     while ((got = sqlite3_step(st)) == SQLITE_ROW && n < want && inside && !failed) {
         int64_t start = sqlite3_column_int64(st, 0), end = sqlite3_column_int64(st, 1);
         c[n++] = (struct store_chunk){(uint32_t)start, (uint32_t)end, (uint32_t)sqlite3_column_int64(st, 2),
-                                      (uint32_t)sqlite3_column_int64(st, 3), column_str(st, 4, a, &failed)};
+                                      (uint32_t)sqlite3_column_int64(st, 3), column_str(st, 4, a, &failed),
+                                      (uint32_t)sqlite3_column_int64(st, 5)};
         inside = start >= 0 && start <= end && (uint64_t)end <= d->text.len &&
                  c[n - 1].char_start <= c[n - 1].char_end;
     }

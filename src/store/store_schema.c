@@ -35,6 +35,8 @@ const char *const store_steps[STORE_SCHEMA_VERSION] = {
     " seq INTEGER NOT NULL, ordinal INTEGER NOT NULL, model INTEGER NOT NULL, vector BLOB NOT NULL,"
     " PRIMARY KEY(seq, ordinal, model),"
     " FOREIGN KEY(seq, ordinal) REFERENCES chunks(seq, ordinal) ON DELETE CASCADE) WITHOUT ROWID;",
+    /* 3: page of a paged document that a chunk starts on; 0: none. */
+    "ALTER TABLE chunks ADD COLUMN page INTEGER NOT NULL DEFAULT 0;",
 };
 
 static rag_code read_int(struct conn *c, const char *sql, int *out, struct rag_err *err)

@@ -102,6 +102,24 @@ rag_code store_vector_count(struct store_reader *r, int64_t model, uint64_t *n, 
     return rc;
 }
 
+rag_code store_vectors_missing(struct store_reader *r, int64_t model, int64_t collection, uint64_t *n,
+                               struct rag_err *err)
+{
+    sqlite3_stmt *st;
+    int64_t count = 0;
+    rag_code rc = conn_prepare(&r->c,
+                               "SELECT count(*) FROM documents d JOIN chunks c ON c.seq=d.seq WHERE d.collection=?1 AND"
+                               " NOT EXISTS(SELECT 1 FROM vectors v WHERE v.seq=c.seq AND v.ordinal=c.ordinal AND v.model=?2)",
+                               &st, err);
+    if (rc)
+        return rc;
+    sqlite3_bind_int64(st, 1, collection);
+    sqlite3_bind_int64(st, 2, model);
+    rc = read_number(&r->c, st, "count chunks without vectors", &count, err);
+    *n = (uint64_t)count;
+    return rc;
+}
+
 rag_code store_models(struct store_reader *r, struct arena *a, struct store_model **out, uint32_t *n,
                       struct rag_err *err)
 {

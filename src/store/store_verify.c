@@ -141,6 +141,13 @@ static rag_code verify_documents(struct store_reader *r, uint32_t *n, struct rag
     return rc;
 }
 
+rag_code store_quick_check(struct store_reader *r, struct rag_err *err)
+{
+    uint32_t n = 0;
+    rag_code rc = rows_are_findings(r, "PRAGMA quick_check(1)", "database:", &n, err);
+    return rc ? rc : n ? RAG_ECORRUPT : RAG_OK;
+}
+
 rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_err *err)
 {
     static const struct {
@@ -155,7 +162,9 @@ rag_code store_verify(struct store_reader *r, uint32_t *n_findings, struct rag_e
          "chunks of no current version:"},
         {"SELECT v.id FROM versions v WHERE v.text IS NOT NULL AND v.text_len<>length(CAST(v.text AS BLOB))",
          "text of the wrong length in"},
-        {"SELECT x.seq FROM vectors x LEFT JOIN models m ON m.id=x.model WHERE m.id IS NULL OR length(x.vector)<>2*m.dims",
+        {"SELECT x.seq FROM vectors x LEFT JOIN models m ON m.id=x.model WHERE m.id IS NULL OR length(x.vector)<2*m.dims"
+         /* a vector alone, or with a byte and whole codes of its tokens */
+         " OR (length(x.vector)>2*m.dims AND (length(x.vector)-2*m.dims-1)%(8*((m.dims+63)/64))<>0)",
          "vector of no model or of another size in version"},
     };
     bool mine;

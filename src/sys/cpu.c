@@ -43,6 +43,7 @@ static void probe(struct cpu_features *f)
     bool bw = (b & bit_AVX512F) && (b & bit_AVX512BW) && (b & bit_AVX512DQ) && (b & bit_AVX512VL);
     f->avx512 = f->avx2 && zmm && bw;
     f->avx512vnni = f->avx512 && (c & bit_AVX512VNNI);
+    f->avx512popcnt = f->avx512 && (c & bit_AVX512VPOPCNTDQ);
     if (max_sub >= 1 && __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1))
         f->avx_vnni = f->avx2 && (a1 >> 4 & 1);
     bool amx = (d >> 24 & 1) && (d >> 25 & 1);
@@ -76,6 +77,7 @@ static void restrict_to(struct cpu_features *f, const char *level)
     f->avx_vnni &= at >= 2;
     f->avx512 &= at >= 3;
     f->avx512vnni &= at >= 4;
+    f->avx512popcnt &= at >= 4;
     f->amx_int8 &= at >= 5;
     f->neon &= at >= 1;
     f->neon_dot &= at >= 2;
@@ -108,7 +110,8 @@ static void probe_all(void)
         bool on;
         const char *label;
     } rows[] = {{found.avx2, "avx2"},       {found.avx_vnni, "avx-vnni"}, {found.avx512, "avx512"},
-                {found.avx512vnni, "avx512-vnni"}, {found.amx_int8, "amx-int8"}, {found.neon, "neon"},
+                {found.avx512vnni, "avx512-vnni"}, {found.avx512popcnt, "avx512-popcnt"}, {found.amx_int8, "amx-int8"},
+                {found.neon, "neon"},
                 {found.neon_dot, "neon-dot"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].on)

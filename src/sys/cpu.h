@@ -10,6 +10,7 @@ struct cpu_features {
     bool avx_vnni;   /* 256-bit vpdpbusd, VEX encoded */
     bool avx512;     /* F, BW, DQ, VL; the system saves zmm */
     bool avx512vnni; /* 512-bit vpdpbusd */
+    bool avx512popcnt; /* 512-bit vpopcntq */
     bool amx_int8;   /* tiles; the system granted the permission for them */
     bool neon;       /* aarch64 */
     bool neon_dot;   /* sdot, udot */

@@ -73,8 +73,8 @@ rag_code file_sync_dir(const char *dir)
     return rag_code_from_errno(e);
 }
 
-rag_code file_write_atomic(const char *dir, const char *name, const void *bytes, size_t len,
-                           struct rag_err *err)
+rag_code file_write_atomic_parts(const char *dir, const char *name, const struct str *parts, size_t n,
+                                 struct rag_err *err)
 {
     char path[4096], temp[4096];
     int a = snprintf(path, sizeof path, "%s/%s", dir, name),
@@ -84,7 +84,9 @@ rag_code file_write_atomic(const char *dir, const char *name, const void *bytes,
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(err, errno, "create", temp);
-    int e = write_all(fd, bytes, len);
+    int e = 0;
+    for (size_t i = 0; i < n && !e; i++)
+        e = write_all(fd, parts[i].ptr, parts[i].len);
     if (!e && fsync(fd))
         e = errno;
     if (close(fd) && !e)
@@ -97,6 +99,11 @@ rag_code file_write_atomic(const char *dir, const char *name, const void *bytes,
     }
     rag_code rc = file_sync_dir(dir);
     return rc ? rag_err_set(err, rc, "%s: cannot sync the folder", dir) : RAG_OK;
+}
+
+rag_code file_write_atomic(const char *dir, const char *name, const void *bytes, size_t len, struct rag_err *err)
+{
+    return file_write_atomic_parts(dir, name, &(struct str){bytes, len}, 1, err);
 }
 
 rag_code file_map_open(struct file_map *m, const char *path)

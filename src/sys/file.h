@@ -17,6 +17,9 @@ RAG_MUST_CHECK rag_code file_read_all(const char *path, uint64_t max_bytes, stru
  * temporary file, fsync, rename, fsync of the folder. */
 RAG_MUST_CHECK rag_code file_write_atomic(const char *dir, const char *name, const void *bytes, size_t len,
                                           struct rag_err *err);
+/* The same with the n parts one after another. */
+RAG_MUST_CHECK rag_code file_write_atomic_parts(const char *dir, const char *name, const struct str *parts, size_t n,
+                                                struct rag_err *err);
 /* Read-only mapping. An empty file maps to ptr NULL, len 0. */
 struct file_map {
     const void *ptr;

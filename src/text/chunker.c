@@ -141,7 +141,8 @@ static void chunk_write(struct chunker *c, uint32_t start, uint32_t end, uint32_
         end--;
     if (start >= end)
         return;
-    struct text_chunk ch = {start, end, path_len ? path_off : 0, path_len};
+    struct text_chunk ch = {
+        .start = start, .end = end, .heading_off = path_len ? path_off : 0, .heading_len = path_len};
     buf_add(&c->out->chunks, &ch, sizeof ch);
 }
 
@@ -425,6 +426,19 @@ static rag_code validate(const struct text_doc *d)
     return RAG_OK;
 }
 
+/* A chunk stands on the page of the block that holds its first byte; both are in order. */
+static void put_pages(const struct text_doc *doc, struct text_chunks *out)
+{
+    const struct text_block *b = (const struct text_block *)(const void *)doc->blocks.ptr;
+    struct text_chunk *ch = (struct text_chunk *)(void *)out->chunks.ptr;
+    size_t n_blocks = doc->blocks.len / sizeof *b, n_chunks = out->chunks.len / sizeof *ch;
+    for (size_t i = 0, k = 0; i < n_chunks; i++) {
+        while (k + 1 < n_blocks && b[k + 1].start <= ch[i].start)
+            k++;
+        ch[i].page = b[k].page;
+    }
+}
+
 rag_code chunker_run(const struct text_doc *doc, const struct chunker_options *opt, struct text_chunks *out)
 {
     struct chunker c = {
@@ -456,5 +470,8 @@ rag_code chunker_run(const struct text_doc *doc, const struct chunker_options *o
             return RAG_ETOOBIG;
     }
     chunk_close(&c);
-    return buf_failed(&out->chunks) || buf_failed(&out->headings) ? RAG_ENOMEM : RAG_OK;
+    if (buf_failed(&out->chunks) || buf_failed(&out->headings))
+        return RAG_ENOMEM;
+    put_pages(doc, out);
+    return RAG_OK;
 }

@@ -24,7 +24,7 @@ struct text_block {
     uint32_t start, end; /* bytes of the document's text */
     uint8_t kind;        /* enum block_kind */
     uint8_t level;       /* heading level, else 0 */
-    uint16_t reserved;
+    uint16_t page;      /* that it starts on, from 1; 0: the format has none */
     uint32_t row;       /* BLOCK_RECORD: row number as the sheet shows it, from 1; else 0 */
     uint32_t label_off; /* BLOCK_RECORD: sheet name in the labels' bytes; len 0: none */
     uint32_t label_len;
@@ -50,6 +50,7 @@ struct text_chunk {
     uint32_t start, end;
     uint32_t heading_off,
         heading_len; /* in text_chunks.headings: path elements joined by '\x1f', outermost first */
+    uint32_t page;   /* that its first byte stands on; 0: none */
 };
 struct text_chunks {
     struct buf chunks; /* struct text_chunk[] */

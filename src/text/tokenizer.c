@@ -144,6 +144,11 @@ struct str tokenizer_piece(const struct tokenizer *t, uint32_t id)
     return str_make(t->piece_bytes + t->piece_off[id], t->piece_off[id + 1] - t->piece_off[id]);
 }
 
+double tokenizer_log_probability(const struct tokenizer *t, uint32_t id)
+{
+    return t->scores && id < t->h->n_pieces ? t->scores[id] : 0;
+}
+
 rag_code tokenizer_scratch_new(struct tokenizer_scratch **out)
 {
     struct tokenizer_scratch *s = mem_zalloc(MEM_MODEL, sizeof *s);

@@ -58,6 +58,10 @@ uint32_t tokenizer_last(const struct tokenizer *t);
 /* Piece of an id; empty when there is none. For display. */
 struct str tokenizer_piece(const struct tokenizer *t, uint32_t id);
 
+/* Natural logarithm of how probable the piece is in the text that a UNIGRAM tokenizer was made from; 0 where that is not
+ * known. */
+double tokenizer_log_probability(const struct tokenizer *t, uint32_t id);
+
 /* Scratch of one thread, reused over calls. */
 struct tokenizer_scratch;
 RAG_MUST_CHECK rag_code tokenizer_scratch_new(struct tokenizer_scratch **out);

@@ -10,10 +10,32 @@ import time
 
 import pytest
 
+import openapi_check
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("RAGD_BIN", ROOT / "build" / "ragd")).resolve()
 FOREIGN = ("SILICONFLOW_", "OPENAI_", "REDIS_URL", "DATABASE_URL", "QDRANT_URL", "DAILY_BUDGET_CNY",
            "SEMANTIC_CACHE_THRESHOLD", "CORS_ORIGINS", "LOG_LEVEL", "RAGD_")
+
+
+openapi_check.install()
+
+
+def fail_undescribed(outcome):
+    """An answer that the API description does not have fails the test that got it."""
+    found = openapi_check.take()
+    if found and outcome.excinfo is None:
+        raise AssertionError("not as src/api/openapi.json describes:\n" + "\n".join(found[:20]))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    fail_undescribed((yield))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item):
+    fail_undescribed((yield))
 
 
 def clean_env(env=None):
@@ -48,6 +70,7 @@ class Server:
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=clean_env(env),
                                         preexec_fn=preexec)
         self.port = self._port()
+        openapi_check.watch(self.port, self.process)
 
     def _port(self):
         end = time.monotonic() + 20

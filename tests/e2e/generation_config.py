@@ -16,6 +16,7 @@ import tempfile
 import time
 
 import conftest
+import openapi_check
 from llmsim import Sim
 
 SAMPLE = pathlib.Path(__file__).resolve().parents[2] / "sample" / "docs"
@@ -136,6 +137,7 @@ class Stream:
             elif line.startswith("data: "):
                 data = json.loads(line[6:])
             elif not line and event:
+                openapi_check.check_event("/v1/query", event, data)
                 yield event, data
                 event = data = None
 

@@ -52,7 +52,7 @@ TEST(query_names_the_field_that_is_wrong)
         {"{\"QUERY\":\"a\"}", "QUERY", RAG_EINVAL},
         {"{\"query\":\"a\",\"x\":1}", "x", RAG_EINVAL},
         {"{\"query\":\"a\",\"cache\":false}", "cache", RAG_EINVAL},
-        {"{\"query\":\"a\",\"overrides\":{}}", "overrides", RAG_EINVAL},
+        {"{\"query\":\"a\",\"overrides\":[]}", "overrides", RAG_EINVAL},
         {"{\"query\":\"a\",\"top_k\":0}", "top_k", RAG_EINVAL},
         {"{\"query\":\"a\",\"top_k\":101}", "top_k", RAG_EINVAL},
         {"{\"query\":\"a\",\"top_k\":1.5}", "top_k", RAG_EINVAL},

@@ -213,6 +213,31 @@ TEST(a_sentence_without_end_is_cut_between_characters)
     tear_down(&f);
 }
 
+TEST(a_chunk_has_the_page_of_its_first_byte)
+{
+    struct fixture f;
+    set_up(&f);
+    for (uint16_t page = 1; page <= 3; page++) { /* the heading of page 2 leads the chunk of its paragraph */
+        add(&f, BLOCK_HEADING, 1, "Fees")->page = page;
+        add(&f, BLOCK_PARAGRAPH, 0, "One sentence of nine words that says very little.")->page =
+            page == 2 ? 3 : page;
+    }
+    run(&f, 256, 0);
+    CHECK_EQ(count(&f), 3);
+    for (size_t i = 0; i < 3; i++)
+        CHECK_EQ(chunk(&f, i)->page, i + 1);
+    tear_down(&f);
+
+    set_up(&f); /* a paragraph over two pages is two blocks; the overlap goes back to the first */
+    add(&f, BLOCK_PARAGRAPH, 0, "Alpha one two three. Beta one two three.")->page = 7;
+    add(&f, BLOCK_PARAGRAPH, 0, "Gamma one two three. Delta one two three. Omega one two three. Kappa one two three.")->page = 8;
+    run(&f, 12, 6);
+    CHECK(count(&f) >= 3);
+    for (size_t i = 0; i < count(&f); i++)
+        CHECK_EQ(chunk(&f, i)->page, chunk(&f, i)->start < strlen("Alpha one two three. Beta one two three.") ? 7 : 8);
+    tear_down(&f);
+}
+
 TEST(broken_blocks_are_refused)
 {
     struct fixture f;

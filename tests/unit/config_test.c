@@ -86,6 +86,24 @@ TEST(the_last_source_wins_and_origins_say_which)
     done();
 }
 
+TEST(the_overlap_follows_the_size_until_it_is_set)
+{
+    const char *env[] = {"RAGD_CHUNKING_SIZE_TOKENS=100", NULL};
+    CHECK_OK(load("", no_env, (struct config_source){0}));
+    CHECK_EQ(cfg.chunk_overlap_tokens, 64);
+    CHECK_EQ(cfg.chunk_overlap_tokens * 4, cfg.chunk_size_tokens); /* --print-default says what an empty file does */
+    done();
+    CHECK_OK(load("", env, (struct config_source){0}));
+    CHECK_EQ(cfg.chunk_overlap_tokens, 25);
+    done();
+    CHECK_OK(load("chunking:\n  overlap_tokens: 50\n", env, (struct config_source){0}));
+    CHECK_EQ(cfg.chunk_overlap_tokens, 50);
+    done();
+    CHECK_EQ(load("chunking:\n  overlap_tokens: 51\n", env, (struct config_source){0}), RAG_EINVAL);
+    CHECK(said("more than half of chunking.size_tokens (100)"));
+    done();
+}
+
 TEST(every_error_is_reported_with_its_place)
 {
     CHECK_EQ(load("listen: nonsense\n"
@@ -147,7 +165,7 @@ TEST(parts_that_do_not_exist_yet_are_refused)
                                         "reranking: {provider: model}",
                                         "reranking: {provider: http}",
                                         "retrieval: {dimensions: [1,2,3]}",
-                                        "timeouts: {rerank_ms: 50}",
+                                        "timeouts: {retrieval_ms: 50}",
                                         "llm: {models: [{name: a, passthrough: true}]}"};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         CHECK_EQ(load(later[i], NULL, (struct config_source){0}), RAG_EINVAL);
@@ -249,7 +267,7 @@ TEST(without_an_upstream_there_is_no_llm)
 {
     CHECK_OK(load(NULL, NULL, (struct config_source){0}));
     CHECK_EQ(cfg.catalogue.n, 0);
-    CHECK(cfg.stage_generation && cfg.history_enabled);
+    CHECK(cfg.profile.stage_generation && cfg.history_enabled);
     CHECK_EQ(cfg.history_days, 30);
     CHECK_EQ(cfg.llm_connect_ms, 1000);
     CHECK_EQ(cfg.llm_first_token_ms, 8000);
@@ -442,7 +460,7 @@ TEST(the_generation_keys_are_read)
     CHECK(cfg.profile.passages[0] == 4 && cfg.profile.passages[2] == 4 && cfg.profile.output_tokens[2] == 3);
     CHECK(cfg.profile.class_down_above == 1 && cfg.profile.temperature == 0);
     CHECK(strcmp(cfg.system_prompt, "你是一名银行客服。\n: {") == 0);
-    CHECK(!cfg.stage_generation && !cfg.history_enabled);
+    CHECK(!cfg.profile.stage_generation && !cfg.history_enabled);
     done();
     CHECK_OK(load("generation:\n  classes: large\n  system_prompt: |\n    one\n    two\n", NULL, (struct config_source){0}));
     CHECK(cfg.profile.model_class[0] == 2 && strcmp(cfg.system_prompt, "one\ntwo\n") == 0);
@@ -635,6 +653,118 @@ TEST(the_template_is_true)
     done();
     buf_clear(&t);
     buf_clear(&y);
+}
+
+static struct rag_err why;
+
+static rag_code override(const char *json, struct profile *out)
+{
+    why = (struct rag_err){0};
+    return config_override(&cfg, str_of(json), out, &why);
+}
+
+TEST(a_question_sets_rows_of_the_table_for_itself)
+{
+    struct profile p;
+    CHECK_OK(load(NULL, NULL, (struct config_source){0}));
+    CHECK_OK(override("{}", &p));
+    CHECK_EQ(memcmp(&p, &cfg.profile, sizeof p), 0);
+    CHECK_OK(override("{\"stages\":{\"dense\":false},\"retrieval\":{\"bm25\":{\"k1\":1.5},\"lexical_candidates\":100},"
+                      "\"fusion\":{\"method\":\"rrf\",\"dense_weight\":[0,0.5,1]},"
+                      "\"reranking\":{\"candidates\":7},\"generation\":{\"classes\":\"small\",\"output_tokens\":50}}",
+                      &p));
+    CHECK(!p.stage_dense && p.stage_generation && p.fusion_method == FUSION_RRF);
+    CHECK_NEAR(p.bm25_k1, 1.5, 1e-6);
+    CHECK_EQ(p.retrieve_lexical, 100);
+    CHECK_NEAR(p.dense_weight[1], 0.5, 1e-6);
+    CHECK_EQ(p.rerank_candidates[2], 7);
+    CHECK_EQ(p.model_class[2], 0);
+    CHECK_EQ(p.output_tokens[0], 50);
+    CHECK_OK(override("{\"stages\":{\"reranking\":false},\"reranking\":{\"features\":false},\"timeouts\":{\"rerank_ms\":5}}", &p));
+    CHECK(!p.stage_reranking && !p.rerank_features && p.rerank_late);
+    CHECK_EQ(p.rerank_timeout_ms, 5);
+    CHECK_EQ(memcmp(&cfg.profile, &profile_balanced, sizeof cfg.profile), 0); /* its own only */
+    done();
+}
+
+TEST(a_question_is_told_which_key_is_wrong)
+{
+    static const struct {
+        const char *json, *param, *says;
+    } bad[] = {
+        {"{\"retrieval\":{\"bm25\":{\"b\":2}}}", "overrides.retrieval.bm25.b", "out of range"},
+        {"{\"retrieval\":{\"bm25\":{\"b\":\"0.5\"}}}", "overrides.retrieval.bm25.b", "wants a number"},
+        {"{\"retrieval\":{\"bm25\":{\"q\":1}}}", "overrides.retrieval.bm25.q", "unknown key"},
+        {"{\"retrieval\":5}", "overrides.retrieval", "wants keys below it"},
+        {"{\"stages\":{\"dense\":1}}", "overrides.stages.dense", "true or false"},
+        {"{\"fusion\":{\"method\":\"magic\"}}", "overrides.fusion.method", "not one of"},
+        {"{\"reranking\":{\"candidates\":[1,2]}}", "overrides.reranking.candidates", "this list has 2"},
+        {"{\"profile\":\"fast\"}", "overrides.profile", "not one of"},
+        {"{\"listen\":\"0.0.0.0:1\"}", "overrides.listen", "no setting of one question"},
+        {"{\"auth\":{\"keys\":[]}}", "overrides.auth.keys", "no setting of one question"},
+        {"{\"llm\":{\"base_url\":\"http://x\"}}", "overrides.llm.base_url", "no setting of one question"},
+        {"{\"generation\":{\"system_prompt\":\"x\"}}", "overrides.generation.system_prompt", "no setting"},
+        {"{\"budget\":{\"daily_cny\":1}}", "overrides.budget.daily_cny", "no setting of one question"},
+        {"{\"\":1}", "overrides", "must be a word"},
+    };
+    struct profile p;
+    CHECK_OK(load(NULL, NULL, (struct config_source){0}));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_EQ(override(bad[i].json, &p), RAG_EINVAL);
+        CHECK_STR(str_of(why.param), bad[i].param);
+        CHECK(strstr(why.msg, bad[i].says) != NULL);
+        CHECK(strncmp(why.msg, "overrides", 9) == 0);
+    }
+    done();
+}
+
+TEST(a_question_never_costs_more_than_is_configured)
+{
+    static const char *const more[] = {
+        "{\"generation\":{\"output_tokens\":[100,300,801]}}", "{\"generation\":{\"context_tokens\":2400}}",
+        "{\"generation\":{\"passages\":[4,4,6]}}",           "{\"generation\":{\"classes\":\"medium\"}}",
+        "{\"generation\":{\"class_down_above\":0.6}}",       "{\"timeouts\":{\"query_ms\":201}}",
+        "{\"timeouts\":{\"rerank_ms\":51}}",
+    };
+    struct profile p;
+    CHECK_OK(load(NULL, NULL, (struct config_source){0}));
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        CHECK_EQ(override(more[i], &p), RAG_EINVAL);
+        CHECK(strstr(why.msg, "lower") != NULL);
+    }
+    done();
+}
+
+TEST(a_question_may_name_a_profile)
+{
+    struct profile p;
+    CHECK_OK(load("generation: {passages: [1, 1, 1]}\n", NULL, (struct config_source){.profile = "balanced"}));
+    CHECK_OK(override("{\"profile\":\"cost\",\"reranking\":{\"candidates\":50}}", &p));
+    CHECK_EQ(p.context_tokens[0], 400);
+    CHECK_EQ(p.model_class[1], 0);
+    CHECK_EQ(p.passages[0], 1);            /* the configuration set it by itself */
+    CHECK_EQ(p.rerank_candidates[0], 50);  /* and so did the question */
+    done();
+    CHECK_OK(load(NULL, NULL, (struct config_source){.profile = "cost"}));
+    CHECK_OK(override("{\"profile\":\"balanced_optimized\"}", &p));
+    CHECK_EQ(p.rerank_candidates[0], 10);
+    CHECK_EQ(p.context_tokens[0], 400); /* not raised */
+    CHECK_EQ(p.model_class[2], 1);
+    done();
+}
+
+TEST(overrides_survive_each_failed_allocation)
+{
+    bool fired = true;
+    struct profile p;
+    CHECK_OK(load(NULL, NULL, (struct config_source){0}));
+    for (unsigned nth = 1; fired && nth < 100; nth++) {
+        fault_arm_alloc(nth);
+        rag_code rc = override("{\"profile\":\"cost\",\"fusion\":{\"method\":\"rrf\"}}", &p);
+        fired = fault_disarm();
+        CHECK(fired ? rc != RAG_OK : rc == RAG_OK);
+    }
+    done();
 }
 
 TEST(load_survives_each_failed_allocation)

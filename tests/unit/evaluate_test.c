@@ -113,9 +113,9 @@ TEST(a_small_set_runs_from_files_to_numbers)
     struct segment_list *list;
     struct eval_result r;
     CHECK_OK(analyzer_new(NULL, 0, &an, &err));
-    struct chunker_options cut = {64, 8};
-    for (int chunked = 0; chunked < 2; chunked++) {
-        CHECK_OK(eval_index(&d, an, chunked ? &cut : NULL, NULL, NULL, &list, &err));
+    struct eval_cut cut[] = {{{64, 8}, false}, {{64, 8}, true}};
+    for (int how = 0; how < 3; how++) {
+        CHECK_OK(eval_index(&d, an, how ? &cut[how - 1] : NULL, NULL, NULL, &list, &err));
         CHECK_EQ(list->n_docs, 3);
         struct eval_setting s = {.profile = profile_balanced, .lexical = true, .depth = 100};
         CHECK_OK(eval_run(&d, list, an, NULL, &s, NULL, NULL, &r, &err));
@@ -126,6 +126,76 @@ TEST(a_small_set_runs_from_files_to_numbers)
         eval_result_clear(&r);
         list_free(list);
     }
+    analyzer_free(an);
+    eval_data_clear(&d);
+    drop(dir);
+}
+
+static uint32_t windows_of(const char *text, uint32_t size, uint32_t overlap, struct text_chunk out[8])
+{
+    struct text_doc doc;
+    struct text_chunks chunks;
+    text_doc_init(&doc);
+    text_chunks_init(&chunks);
+    buf_addz(&doc.text, text);
+    CHECK_OK(eval_windows(&doc, &(struct chunker_options){size, overlap}, &chunks));
+    size_t n = chunks.chunks.len / sizeof *out;
+    CHECK(n <= 8);
+    if (n)
+        memcpy(out, chunks.chunks.ptr, n * sizeof *out);
+    text_chunks_clear(&chunks);
+    text_doc_clear(&doc);
+    return (uint32_t)n;
+}
+
+TEST(windows_cover_the_text_and_overlap)
+{
+    struct text_chunk w[8];
+    CHECK_EQ(windows_of("", 4, 1, w), 0);
+    CHECK_EQ(windows_of("  \n ", 4, 1, w), 0);
+    CHECK_EQ(windows_of("一二三四", 4, 1, w), 1); /* three bytes and one token a character */
+    CHECK_EQ(windows_of("一二三四五六七八", 4, 1, w), 3);
+    CHECK_EQ(w[0].end, 12);
+    CHECK_EQ(w[1].start, 9);
+    CHECK_EQ(w[1].end, 21);
+    CHECK_EQ(w[2].start, 18);
+    CHECK_EQ(w[2].end, 24);
+    CHECK_EQ(windows_of("abcdefgh ijk", 2, 0, w), 2); /* four bytes a token */
+    CHECK_EQ(w[0].end, 8);
+    CHECK_EQ(w[1].start, 9); /* trimmed */
+    CHECK_EQ(w[1].end, 12);
+    CHECK_EQ(windows_of("\xF0\x9F\x98\x80\xF0\x9F\x98\x80", 1, 0, w), 2); /* whole characters */
+    CHECK_EQ(w[0].end, 4);
+}
+
+TEST(markdown_is_cut_at_its_headings)
+{
+    char dir[] = "/tmp/ragd-eval-XXXXXX";
+    CHECK(mkdtemp(dir) != NULL);
+    static const char line[] = "\"text\":\"# One\\n\\nApples are red and round, and they grow on trees in many "
+                               "countries.\\n\\n# Two\\n\\nPears are green, 梨是绿的.\"}\n";
+    char corpus[512];
+    snprintf(corpus, sizeof corpus, "{\"_id\":\"a.md\",%s{\"_id\":\"b\",%s", line, line);
+    put(dir, "corpus.jsonl", corpus);
+    put(dir, "queries.jsonl", "{\"_id\":\"q\",\"text\":\"pears\"}\n");
+    put(dir, "qrels.tsv", "query-id\tcorpus-id\tscore\nq\ta.md\t1\n");
+    struct eval_data d;
+    struct rag_err err = {0};
+    struct analyzer *an;
+    struct segment_list *list;
+    CHECK_OK(eval_data_load(&(struct eval_files){.dir = dir}, &d, &err));
+    CHECK_OK(analyzer_new(NULL, 0, &an, &err));
+    CHECK_OK(eval_index(&d, an, &(struct eval_cut){.size = {64, 0}}, NULL, NULL, &list, &err));
+    CHECK_EQ(list->n_chunks, 3); /* two sections, and the plain text whole */
+    struct chunk_view v, before;
+    segment_chunk(list->e[0].segment, 0, &before);
+    segment_chunk(list->e[0].segment, 1, &v);
+    CHECK(str_eq(v.heading_path, STR_LIT("Two")));
+    CHECK(v.start >= before.end && v.end > v.start);
+    segment_chunk(list->e[0].segment, 2, &v);
+    CHECK_EQ(v.heading_path.len, 0);
+    CHECK_EQ(v.start, 0);
+    list_free(list);
     analyzer_free(an);
     eval_data_clear(&d);
     drop(dir);

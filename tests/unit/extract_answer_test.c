@@ -33,6 +33,12 @@ static const struct doc docs[] = {
     {"f2", "Trains", "", "Trains leave every hour. Tickets are sold at the station."},
     {"f3", "公司介绍", "", "公司成立于1998年，总部设在海州。员工两千人。"},
     {"f4", "食堂", "", "食堂中午十二点开饭。周五有鱼。"},
+    {"history", "海州大桥", "",
+     "海州大桥位于海州市东部，2003年9月5日通车。大桥全长1.8公里，耗资约12亿元，被当地人称为彩虹桥。"
+     "桥上的灯光包括红、黄、蓝三色，每晚亮到十点。"},
+    {"observatory", "Observatory", "",
+     "The Larch Observatory was opened on 4 May 1962. Its main mirror has a diameter of 3.5 metres. "
+     "About 60 percent of nights are clear at the observatory. The dome stands on Cedar Ridge near Millbrook."},
 };
 
 static struct fixture {
@@ -206,6 +212,52 @@ TEST(a_comparison_names_both)
     CHECK(gold && platinum);
 }
 
+static void check_front(const char *question, const char *words)
+{
+    char want[128];
+    answer(question);
+    bool zh = utf8_is_cjk(utf8_next(str_of(question), &(size_t){0}));
+    int n = snprintf(want, sizeof want, zh ? "**%s**——" : "**%s** — ", words);
+    bool is = fx.a.text.len > (size_t)n && memcmp(fx.a.text.ptr, want, (size_t)n) == 0;
+    if (!is)
+        print_error("%s: \"%s\" is not in front of \"%.*s\"\n", question, want, (int)fx.a.text.len, fx.a.text.ptr);
+    CHECK(is);
+}
+
+static void check_no_front(const char *question)
+{
+    answer(question);
+    bool has = memmem(fx.a.text.ptr, fx.a.text.len, "**——", 8) || memmem(fx.a.text.ptr, fx.a.text.len, "** — ", 7);
+    if (has)
+        print_error("%s: %.*s\n", question, (int)fx.a.text.len, fx.a.text.ptr);
+    CHECK(!has);
+}
+
+TEST(few_words_that_answer_stand_in_front)
+{
+    check_front("海州大桥全长多少公里？", "1.8公里");
+    check_front("海州大桥是哪一年通车的？", "2003年9月5日");
+    check_front("海州大桥耗资约多少元？", "12亿元");
+    check_front("When was the Larch Observatory opened?", "4 May 1962");
+    check_front("What percentage of nights are clear at the Larch Observatory?", "60 percent");
+    CHECK_EQ(fx.a.citations[0].n, 1);
+}
+
+TEST(a_cell_that_was_asked_for_stands_in_front)
+{
+    check_front("白金卡贵宾室次数", "12次");
+    check_front("青春卡挂失手续费多少", "40元/次");
+    check_says("卡种：青春卡");
+}
+
+TEST(nothing_stands_in_front_where_few_words_do_not_answer)
+{
+    check_no_front("卡片丢了怎么补办？");
+    check_no_front("对比金卡和白金卡的年费");
+    check_no_front("How do I report a lost card?");
+    check_no_front("年费");
+}
+
 TEST(what_is_not_there_is_said_plainly)
 {
     static const char *const questions[] = {"天气怎么样", "who won the world cup", "红烧肉怎么做才不腻？",
@@ -257,6 +309,73 @@ TEST(calibration_is_monotone)
             float p = calibrate_hits(&qa, &h);
             CHECK(p >= before && p <= 1 && hit.score >= 0 && hit.score <= 1);
             before = p;
+        }
+    }
+}
+
+static void check_asked(const char *question, enum span_kind kind, const char *noun)
+{
+    struct span_question q;
+    CHECK_OK(span_question_read(str_of(question), &fx.arena, &q));
+    if (q.kind != kind)
+        print_error("%s: kind %d, not %d\n", question, (int)q.kind, (int)kind);
+    CHECK(q.kind == kind);
+    CHECK_STR(q.noun, noun);
+}
+
+TEST(what_is_asked_for_is_read_from_the_question_word)
+{
+    set_up();
+    check_asked("铁路全长多少公里？", SPAN_NUMBER, "公里");
+    check_asked("年费多少", SPAN_MONEY, "");
+    check_asked("要幾天才能收到？", SPAN_DURATION, "");
+    check_asked("他是什么时候出生的？", SPAN_TIME, "");
+    check_asked("由誰建立?", SPAN_PERSON, "");
+    check_asked("总部在哪个城市？", SPAN_PLACE, "");
+    check_asked("哪一個學院排名第一?", SPAN_NAME, "学院排名第");
+    check_asked("有哪些权益？", SPAN_LIST, "权益");
+    check_asked("为什么被拒？", SPAN_NONE, "");
+    check_asked("好几个人来过", SPAN_NONE, "");
+    check_asked("How many visits are free?", SPAN_NUMBER, "visits");
+    check_asked("In what year was it built?", SPAN_TIME, "year");
+    check_asked("What is the percentage of members?", SPAN_PERCENT, "percentage");
+    check_asked("Which country is it in?", SPAN_PLACE, "country");
+    check_asked("somehow it works", SPAN_NONE, "");
+    check_asked("", SPAN_NONE, "");
+}
+
+/* Any bytes, as question and as sentence: spans lie inside, on character boundaries, within the bound. */
+TEST(spans_of_anything_lie_inside)
+{
+    static const char *const pieces[] = {"多少", "几", "什么", "哪", "谁", "what ", "when ", "who ", "how many ", "年", "月", "日",
+                                         "第", "3", "1,800", ".", "、", "·", "(", ")", "《", "等", "是", "由", "在", " ", "A", "Bc", "-",
+                                         "400-000", "%", "¥", "。", "，", "百万", "\xF0\x9F\x98\x80", "é", "ﬁ", "㎡", "\n", "元"};
+    static const char *const asks[] = {"多少公里", "是哪一年", "由谁建立", "位于哪里", "哪一个国家的", "有哪些", "什么政策", "when did A",
+                                       "who made", "what percentage", "which Bc", "how many"};
+    uint32_t seed = 1;
+    set_up();
+    for (int round = 0; round < 4000; round++) {
+        char text[700];
+        size_t len = 0;
+        for (int n = (int)(seed % 60); n > 0; n--) {
+            seed = seed * 1664525 + 1013904223;
+            const char *p = pieces[(seed >> 8) % (sizeof pieces / sizeof *pieces)];
+            memcpy(text + len, p, strlen(p));
+            len += strlen(p);
+        }
+        seed = seed * 1664525 + 1013904223;
+        struct span_question q;
+        struct span_candidate out[SPAN_CANDIDATES];
+        struct span_term term = {.start = 0, .end = len ? 1 : 0, .term = 63, .weight = 1};
+        uint32_t n = 0;
+        arena_reset(&fx.arena);
+        CHECK_OK(span_question_read(round % 5 ? str_of(asks[round % 12]) : str_make(text, len), &fx.arena, &q));
+        CHECK_OK(span_candidates(&q, str_make(text, len), 1, &term, len ? 1 : 0, &fx.arena, out, &n));
+        CHECK(n <= SPAN_CANDIDATES);
+        for (uint32_t i = 0; i < n; i++) {
+            CHECK(out[i].at.start < out[i].at.end && out[i].at.end <= len);
+            CHECK(utf8_valid(str_make(text + out[i].at.start, out[i].at.end - out[i].at.start)));
+            CHECK(out[i].at.probability >= 0 && out[i].at.probability <= 1);
         }
     }
 }

@@ -46,7 +46,8 @@ static void add_doc(struct segment_builder *b, int64_t seq, const char *id, cons
         struct term_list l;
         terms_of(*chunks, &l);
         CHECK_OK(segment_builder_chunk(
-            b, &(struct segment_chunk_in){.text = str_of(*chunks), .end = 9, .terms = &l, .length = l.n}));
+            b, &(struct segment_chunk_in){
+                   .text = str_of(*chunks), .end = 9, .page = (uint32_t)seq, .terms = &l, .length = l.n}));
         term_list_clear(&l);
     }
 }
@@ -104,6 +105,7 @@ TEST(segment_gives_back_what_was_put_in)
     CHECK_STR(v.document_id, "a");
     CHECK_EQ(v.ordinal, 1);
     CHECK_EQ(v.seq, 10);
+    CHECK_EQ(v.page, 10);
     segment_chunk(s, 0, &v);
     CHECK_STR(v.text_json, "red \\\"apple\\\"\\n pie");
     CHECK_STR(segment_chunk_text(s, 0, &a), "red \"apple\"\n pie");
@@ -163,6 +165,7 @@ TEST(merge_keeps_every_score_and_drops_the_dead)
         segment_chunk(cut->e[r1.hits[i].ref.entry].segment, r1.hits[i].ref.chunk, &v1);
         segment_chunk(m, r2.hits[i].ref.chunk, &v2);
         CHECK(str_eq(v1.document_id, v2.document_id));
+        CHECK_EQ(v1.page, v2.page);
     }
     struct filter_clause c = {STR_LIT("tags"), FILTER_ANY_OF,
                               (struct value[]){{VALUE_STRING, 0, STR_LIT("y")}}, 1};
@@ -230,6 +233,9 @@ TEST(damaged_bytes_are_refused)
     uint32_t newer = SEGMENT_VERSION + 1;
     memcpy(copy + 8, &newer, 4);
     CHECK_EQ(segment_open_bytes(str_make(copy, s->len), 42, &t, &err), RAG_EVERSION);
+    uint32_t older = SEGMENT_VERSION - 1;
+    memcpy(copy + 8, &older, 4);
+    CHECK_EQ(segment_open_bytes(str_make(copy, s->len), 42, &t, &err), RAG_ECONFLICT);
     mem_free(MEM_MISC, copy);
     segment_unref(s);
 }

@@ -60,6 +60,30 @@ TEST(the_second_is_told_who_holds_it)
     remove_dir(dir);
 }
 
+TEST(who_looks_takes_nothing)
+{
+    char *dir = new_dir(), path[128];
+    struct data_lock a;
+    struct data_lock_holder h;
+    snprintf(path, sizeof path, "%s/LOCK", dir);
+    CHECK_OK(data_lock_look(dir, &h)); /* no LOCK yet, and none made */
+    CHECK(access(path, F_OK) != 0);
+    CHECK_OK(data_lock_take(dir, &a, &h, NULL));
+    CHECK_OK(data_lock_announce(&a, "http://127.0.0.1:8001", NULL));
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(data_lock_look(dir, &h), RAG_ECONFLICT);
+        CHECK_EQ(h.pid, getpid());
+        CHECK(strcmp(h.token, a.token) == 0);
+        CHECK(strcmp(h.address, "http://127.0.0.1:8001") == 0);
+    }
+    data_lock_release(&a);
+    CHECK_OK(data_lock_look(dir, &h));
+    CHECK_EQ(h.pid, 0);
+    CHECK_OK(data_lock_take(dir, &a, &h, NULL)); /* looking left nothing behind */
+    data_lock_release(&a);
+    remove_dir(dir);
+}
+
 TEST(it_goes_with_the_process)
 {
     char *dir = new_dir();

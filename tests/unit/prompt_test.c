@@ -27,6 +27,7 @@ static struct fixture {
     struct prompt_options opt;
     struct prompt p;
     int64_t seq;
+    uint32_t page; /* of the chunks that are added */
 } fx;
 
 static void begin(const char *question, enum language l)
@@ -59,6 +60,7 @@ static void add(struct chunk c)
                                   .heading_path = str_of(c.path),
                                   .start = c.start,
                                   .end = c.start + (uint32_t)utf8_count(str_of(c.text)),
+                                  .page = fx.page,
                                   .terms = &none};
     CHECK_OK(segment_builder_chunk(fx.b, &in));
     fx.items[fx.hits.n] = (struct hit){.ref = {0, fx.hits.n}};
@@ -181,13 +183,14 @@ TEST(the_later_part_of_a_table_keeps_its_columns)
                        "Cards\x1f"
                        "card | fee",
                        "gold | 300\nplatinum | 3600", 0, 0});
+    fx.page = 12;
     add((struct chunk){"Lounges",
                        "Lounges\x1f"
                        "card | visits",
                        "card: gold; visits: 4", 0, 0}); /* names them itself */
     build();
     check_says("[1] Fees > Cards\ncard | fee\ngold | 300");
-    check_says("[2] Lounges\ncard: gold; visits: 4");
+    check_says("[2] Lounges, page 12\ncard: gold; visits: 4");
 }
 
 TEST(long_headings_are_shortened)

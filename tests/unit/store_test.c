@@ -85,10 +85,11 @@ static struct store_document document(const char *id, const char *text)
 {
     static struct store_chunk chunks[2];
     uint32_t n = (uint32_t)strlen(text), half = n / 2;
-    chunks[0] = (struct store_chunk){0, half, 0, half, STR_LIT("Top")};
+    chunks[0] = (struct store_chunk){0, half, 0, half, STR_LIT("Top"), 0};
     chunks[1] = (struct store_chunk){half, n, half, n,
                                      STR_LIT("Top\x1f"
-                                             "Below")};
+                                             "Below"),
+                                     0};
     struct store_document d = {.collection = 1,
                                .id = str_of(id),
                                .title = STR_LIT("title"),
@@ -167,8 +168,9 @@ TEST(a_document_comes_back_as_it_was_put)
     const char *text = "年费三千六百元。\n积分 \xf0\x9f\x98\x80 兑换";
     struct store_chunk c[] = {{0, 25, 0, 9,
                                STR_LIT("卡\x1f"
-                                       "费用")},
-                              {25, (uint32_t)strlen(text), 9, 16, {0}}};
+                                       "费用"),
+                               0},
+                              {25, (uint32_t)strlen(text), 9, 16, {0}, 12}};
     d = document("卡/白金.md", text);
     d.chunks = c;
     CHECK_OK(store_begin(f.s, NULL));
@@ -200,6 +202,7 @@ TEST(a_document_comes_back_as_it_was_put)
             CHECK_EQ(x.chunks[i].char_start, c[i].char_start);
             CHECK_EQ(x.chunks[i].char_end, c[i].char_end);
             CHECK(str_eq(x.chunks[i].heading_path, c[i].heading_path));
+            CHECK_EQ(x.chunks[i].page, c[i].page);
         }
     }
     CHECK_EQ(findings(&f, NULL), 0);
@@ -220,7 +223,7 @@ TEST(empty_and_odd_values_survive)
     CHECK(x.text.ptr != NULL && x.text.len == 0 && x.title.len == 0 && x.n_chunks == 0);
     d = document("nul", "a");
     d.text = str_make("a\0b", 3);
-    d.chunks = &(struct store_chunk){0, 3, 0, 3, {0}};
+    d.chunks = &(struct store_chunk){0, 3, 0, 3, {0}, 0};
     d.n_chunks = 1;
     CHECK_OK(put_alone(&f, &d, &res, &old));
     CHECK_OK(get(&f, "nul", 0, &x));
@@ -797,6 +800,7 @@ TEST(a_schema_1_database_keeps_its_documents)
     CHECK_OK(get(&f, "old", 0, &x));
     CHECK_STR(x.text, "text");
     CHECK_EQ(x.n_chunks, 1);
+    CHECK_EQ(x.chunks[0].page, 0);
     CHECK_EQ(sql_int(&f, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
     CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 0);
     stop(&f);
@@ -850,6 +854,14 @@ TEST(vectors_go_with_their_chunks)
     CHECK_EQ(bytes[3], 0);
     CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 2);
     CHECK_OK(store_verify(f.r, &findings, NULL));
+    CHECK_OK(store_quick_check(f.r, NULL));
+    uint64_t missing = 9;
+    CHECK_OK(store_vectors_missing(f.r, m1, x.collection, &missing, NULL));
+    CHECK_EQ(missing, 1); /* of two chunks */
+    CHECK_OK(store_vectors_missing(f.r, m2 + 1, x.collection, &missing, NULL)); /* no such model has any */
+    CHECK_EQ(missing, x.n_chunks);
+    CHECK_OK(store_vectors_missing(f.r, m1, x.collection + 1, &missing, NULL));
+    CHECK_EQ(missing, 0);
     put_committed(&f, "a", "another text"); /* the old version's chunks are gone, and with them their vectors */
     CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 0);
     stop(&f);
@@ -899,7 +911,7 @@ TEST(other_databases_are_left_alone)
         const char *sql;
         rag_code want;
     } cases[] = {
-        {"PRAGMA user_version=3; PRAGMA application_id=0x52414744", RAG_EVERSION},
+        {"PRAGMA user_version=1000; PRAGMA application_id=0x52414744", RAG_EVERSION},
         {"PRAGMA user_version=1; PRAGMA application_id=77", RAG_ECORRUPT},
         {"CREATE TABLE somebody(elses)", RAG_ECORRUPT},
         {"PRAGMA user_version=1", RAG_ECORRUPT},
@@ -1049,7 +1061,7 @@ TEST(verification_finds_what_is_broken)
         struct rag_err err = {0};
         start(&f);
         struct store_document d = document("a", "年费，积分");
-        struct store_chunk c[] = {{0, 6, 0, 2, {0}}, {6, 15, 2, 5, {0}}};
+        struct store_chunk c[] = {{0, 6, 0, 2, {0}, 0}, {6, 15, 2, 5, {0}, 0}};
         enum store_put_result res;
         int64_t old;
         d.chunks = c;

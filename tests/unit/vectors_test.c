@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include "base/bitmap.h"
 #include "index/dense.h"
 #include "index/list_edit.h"
+#include "index/token_code.h"
 #include "index/vectors_int.h"
 #include "kernel/scan.h"
 #include "sys/clock.h"
@@ -111,7 +113,7 @@ static struct world *world_new(void)
         CHECK_OK(vector_block_new(&w->space, segment_n_chunks(w->s[i]), &w->b[i]));
         for (uint32_t r = 0; r < segment_n_chunks(w->s[i]); r++, n++) {
             random_vector(w->rows[n], w->space.mean, DIMS);
-            vector_block_put(w->b[i], r, w->rows[n]);
+            vector_block_put(w->b[i], r, w->rows[n], str_make(NULL, 0));
         }
         w->list = list_with(w->list, w->s[i], w->b[i], NULL);
     }
@@ -202,7 +204,7 @@ TEST(score_is_the_dot_product_for_every_number_of_dimensions)
         struct segment *s = segment_of(1, 5);
         for (uint32_t r = 0; r < 5; r++) {
             random_vector(v[r], space.mean, dims);
-            vector_block_put(b, r, v[r]);
+            vector_block_put(b, r, v[r], str_make(NULL, 0));
         }
         struct segment_list *l = list_with(list_new_empty(), s, b, NULL);
         random_vector(x, space.mean, dims);
@@ -380,9 +382,9 @@ TEST(broken_vectors_are_harmless)
         float v[DIMS];
         for (uint32_t d = 0; d < DIMS; d++)
             v[d] = i < 4 && d % 5 ? w->space.mean[d] : bad[i];
-        vector_block_put(b, i, v);
+        vector_block_put(b, i, v, str_make(NULL, 0));
     }
-    vector_block_put(b, 6, w->space.mean);
+    vector_block_put(b, 6, w->space.mean, str_make(NULL, 0));
     list_free(w->list);
     w->list = list_with(list_new_empty(), w->s[0], b, NULL);
     float v[DIMS];
@@ -466,7 +468,7 @@ TEST(file_gives_back_what_was_put_in)
     for (uint32_t c = 0; c < 2000; c++)
         CHECK_EQ(vector_block_has(mapped, c), c % 3 != 0);
     CHECK(!vector_block_has(mapped, 2000));
-    vector_block_put(part, 0, w->rows[120]); /* more rows, the same name */
+    vector_block_put(part, 0, w->rows[120], str_make(NULL, 0)); /* more rows, the same name */
     CHECK_OK(vector_block_write(part, folder, "a.vec", &again, &err));
     CHECK_EQ(vector_block_present(again), 1334);
     CHECK_EQ(vector_block_present(mapped), 1333);
@@ -503,6 +505,99 @@ TEST(file_gives_back_what_was_put_in)
     CHECK_EQ(vector_block_open(path, &w->space, 2000, &again, &err), RAG_ENOTFOUND);
     vector_block_unref(mapped);
     vector_block_unref(part);
+    world_free(w);
+    remove_folder();
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------------------- */
+
+/* Codes of `n` tokens that say whose they are. */
+static struct str codes_of(uint32_t row, uint32_t n, char *out)
+{
+    size_t len = n * token_code_bytes(DIMS);
+    for (size_t i = 0; i < len; i++)
+        out[i] = (char)(row * 31 + i);
+    return str_make(out, len);
+}
+
+static void check_codes(const struct vector_block *b, uint32_t row, uint32_t from, uint32_t n)
+{
+    char want[64 * 64];
+    struct str codes = vector_block_tokens(b, row), w = codes_of(from, n, want);
+    CHECK_EQ(codes.len, w.len);
+    CHECK(codes.len == 0 || memcmp(codes.ptr, w.ptr, w.len) == 0);
+    CHECK_EQ((uintptr_t)codes.ptr % 8, 0);
+}
+
+TEST(tokens_go_where_their_rows_go)
+{
+    enum { ROWS = 40 };
+    CHECK(mkdtemp(folder) != NULL);
+    struct world *w = world_new();
+    struct vector_space with = w->space;
+    with.token_rules = TOKEN_RULES;
+    struct vector_block *a, *file, *merged, *again, *plain;
+    struct rag_err err;
+    char codes[64 * 64];
+    CHECK_OK(vector_block_new(&with, ROWS, &a));
+    uint64_t bytes = 0;
+    for (uint32_t r = 0; r < ROWS; r++)
+        if (r != 7) {
+            vector_block_put(a, r, w->rows[r], codes_of(r, r % 5, codes));
+            bytes += r % 5 * token_code_bytes(DIMS);
+        }
+    CHECK_EQ(vector_block_token_bytes(a), bytes);
+    CHECK_OK(vector_block_write(a, folder, "a.vec", &file, &err));
+    CHECK_OK(vector_block_verify(file, &err));
+    CHECK_EQ(vector_block_token_bytes(file), bytes);
+    /* One row of the memory, one of the file, one that came from the file by way of another block. */
+    CHECK_OK(vector_block_new(&with, 3, &merged));
+    vector_block_copy(merged, 0, a, 4);
+    vector_block_copy(merged, 1, file, 9);
+    CHECK_OK(vector_block_new(&with, 2, &again));
+    vector_block_copy(again, 0, merged, 1);
+    vector_block_put(again, 1, w->rows[1], codes_of(1, 3, codes) /* kept */);
+    for (uint32_t r = 0; r < ROWS; r++)
+        if (r != 7) {
+            check_codes(a, r, r, r % 5);
+            check_codes(file, r, r, r % 5);
+        }
+    vector_block_unref(a);
+    vector_block_unref(file); /* its pages are still mapped: rows of others lie in them */
+    check_codes(merged, 0, 4, 4);
+    check_codes(merged, 1, 9, 4);
+    vector_block_unref(merged);
+    check_codes(again, 0, 9, 4);
+    check_codes(again, 1, 1, 3);
+    CHECK_OK(vector_block_write(again, folder, "b.vec", &file, &err));
+    check_codes(file, 0, 9, 4);
+    check_codes(file, 1, 1, 3);
+    vector_block_unref(again);
+    /* A space that wants no tokens takes such a file, one that wants them does not take a file without. */
+    snprintf(path, sizeof path, "%s/b.vec", folder);
+    CHECK_OK(vector_block_open(path, &w->space, 2, &plain, &err));
+    vector_block_unref(plain);
+    CHECK_OK(vector_block_new(&w->space, 2, &plain));
+    vector_block_put(plain, 0, w->rows[0], codes_of(1, 3, codes));
+    CHECK_EQ(vector_block_tokens(plain, 0).len, 0);
+    CHECK_OK(vector_block_write(plain, folder, "c.vec", &again, &err));
+    vector_block_unref(again);
+    vector_block_unref(plain);
+    snprintf(path, sizeof path, "%s/c.vec", folder);
+    CHECK_EQ(vector_block_open(path, &with, 2, &again, &err), RAG_ECONFLICT);
+    /* A flipped bit among the codes opens, and verify finds it; ends beyond the codes do not open. */
+    snprintf(path, sizeof path, "%s/b.vec", folder);
+    int fd = open(path, O_RDWR);
+    CHECK(fd >= 0 && pwrite(fd, "?", 1, (off_t)file->len + 5) == 1 && close(fd) == 0);
+    CHECK_EQ(vector_block_verify(file, &err), RAG_ECORRUPT);
+    vector_block_unref(file);
+    CHECK_OK(vector_block_open(path, &with, 2, &file, &err));
+    CHECK_EQ(vector_block_verify(file, &err), RAG_ECORRUPT);
+    vector_block_unref(file);
+    for (const char *name = "abc"; *name; name++) {
+        snprintf(path, sizeof path, "%s/%c.vec", folder, *name);
+        CHECK_OK(file_remove(path));
+    }
     world_free(w);
     remove_folder();
 }
@@ -546,12 +641,14 @@ TEST(damaged_files_are_refused)
         CHECK(rc == RAG_ECORRUPT || (at < 12 && rc == RAG_EVERSION));
     }
     CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, version), 2, true), RAG_EVERSION);
-    CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, version), 1, true), RAG_ECORRUPT);
+    CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, version), 1, true), RAG_EVERSION);
     CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, rows) + 3, 255, true), RAG_ECORRUPT);
     CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, dims) + 3, 255, true), RAG_ECORRUPT);
     CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, present), 1, true), RAG_ECORRUPT);
     struct vec_layout l;
     CHECK(vectors_layout(DIMS, 120, &l));
+    CHECK_EQ(open_changed(b, len, l.token_ends, 1, true), RAG_ECORRUPT);
+    CHECK_EQ(open_changed(b, len, offsetof(struct vec_header, token_bytes), 8, true), RAG_ECORRUPT);
     CHECK_EQ(open_changed(b, len, l.present, 1, true), RAG_ECORRUPT); /* one fewer than the header says */
     CHECK_EQ(open_changed(b, len, l.present + 15, 0x80, true), RAG_ECORRUPT); /* beyond the last row */
     CHECK_EQ(open_changed(b, len, l.scales + 3, 0x80, true), RAG_ECORRUPT);   /* negative */
@@ -574,7 +671,7 @@ static void *fill(void *arg)
 {
     struct filling *f = arg;
     for (uint32_t c = 0; c < 2000; c++)
-        vector_block_put(f->b, (c * 7) % 2000, f->w->rows[120 + (c * 7) % 2000]);
+        vector_block_put(f->b, (c * 7) % 2000, f->w->rows[120 + (c * 7) % 2000], str_make(NULL, 0));
     return NULL;
 }
 

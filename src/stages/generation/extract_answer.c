@@ -1,5 +1,6 @@
-/* The answer without a model, in three phases: gather (chunks to units: sentences, list items, table rows, fields of a
- * record), select (score, then greedily the unit that adds most), write (reading order, citations, where a stream may
+/* The answer without a model, in phases: gather (chunks to units: sentences, list items, table rows, fields of a
+ * record), select (score, then greedily the unit that adds most), front (the few words
+ * that answer by themselves, if any are sure enough), write (reading order, citations, where a stream may
  * cut). It invents nothing: every word but the heading in front of an opaque sentence is quoted. */
 #include "stages/generation/extract_int.h"
 
@@ -40,7 +41,7 @@ rag_code extract_answer(const struct analyzer *an, const struct query *q, const 
     if (h->n == 0 || !(confidence >= h->floor))
         return say_not_found(q, a, out);
     enum complexity c = qa->complexity < COMPLEXITY_UNKNOWN ? qa->complexity : COMPLEXITY_MEDIUM;
-    struct extract x = {.an = an, .q = q, .qa = qa, .h = h, .arena = a};
+    struct extract x = {.an = an, .q = q, .qa = qa, .h = h, .confidence = confidence, .arena = a};
     rag_code rc = extract_gather(&x, p->rerank_candidates[c]);
     if (!rc)
         rc = extract_select(&x, p->answer_sentences[c]);

@@ -3,6 +3,7 @@
 #ifndef RAGD_STAGES_EXTRACT_INT_H
 #define RAGD_STAGES_EXTRACT_INT_H
 
+#include "stages/generation/answer_span.h"
 #include "stages/generation/extract_answer.h"
 
 enum { MAX_QTERMS = 64 /* bits of a term mask */, SIGNATURE_WORDS = 4 };
@@ -56,6 +57,7 @@ struct extract {
     const struct query *q;
     const struct query_analysis *qa;
     const struct hits *h;
+    float confidence; /* that the documents answer */
     struct arena *arena;
     struct qterm *terms;
     uint32_t n_terms;
@@ -63,8 +65,10 @@ struct extract {
     uint32_t n_chunks;
     struct unit *units;
     uint32_t n_units, cap_units;
-    uint32_t *chosen; /* unit numbers; after extract_order in the order of the text */
+    uint32_t *chosen; /* unit numbers, in the order of the text */
     uint32_t n_chosen;
+    struct str front;    /* words of front_unit that answer by themselves; empty: none is sure enough */
+    uint32_t front_unit; /* comes first; NO_UNIT */
 };
 
 static inline float mask_weight(const struct extract *x, uint64_t mask)
@@ -83,9 +87,21 @@ static inline struct str unit_text(const struct extract *x, const struct unit *u
 RAG_MUST_CHECK rag_code extract_gather(struct extract *x, uint32_t candidates);
 /* extract_select.c: scores units and fills chosen, in reading order. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code extract_select(struct extract *x, uint32_t most);
+/* extract_front.c: fills front and front_unit. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_find_front(struct extract *x);
+/* Candidates of a unit's text; worth: its score over the best unit's. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_unit_spans(const struct extract *x, const struct unit *u, float worth,
+                                           const struct span_question *q, struct span_candidate *out, uint32_t *n_out);
+/* The units of most score that do not ask, best first, at most `most`; returns their number. */
+uint32_t extract_best_units(const struct extract *x, uint32_t *out, uint32_t most);
 /* extract_write.c: the text, its citations and pieces. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code extract_write(const struct extract *x, struct answer *out);
 
+/* A row, cut at its columns; key is empty where the column has no name. At most `most`. */
+struct cell {
+    struct str key, value;
+};
+uint32_t extract_row_cells(const struct extract *x, const struct unit *u, struct cell *out, uint32_t most);
 /* Does the unit hold what such a question asks for: a digit, a date, "because"? */
 bool extract_answers_type(enum answer_type t, const struct unit *u, struct str s);
 /* Which fields of a row are quoted, as bits from its first: the asked ones and those that say which row it is (the first

@@ -1,5 +1,8 @@
-/* Rows of sheets: a row answers with the fields that were asked for and those that say which row it is. */
+/* Rows of tables and sheets, cut into cells. A row of a sheet answers with the fields that were asked for and those that say
+ * which row it is. */
 #include "stages/generation/extract_int.h"
+
+enum { MAX_CELLS = 32 };
 
 static const struct unit *field(const struct extract *x, const struct extract_chunk *c, uint32_t i)
 {
@@ -63,4 +66,55 @@ uint64_t extract_fields(const struct extract *x, const struct extract_chunk *c)
     if (c->text.len <= SHORT_ROW)
         return all;
     return typed ? naming | (typed & (~typed + 1)) : naming | (all & 0x3f);
+}
+
+/* "column: cell; column: cell". */
+static uint32_t cells_of_parts(struct str line, struct cell *out, uint32_t most)
+{
+    struct str part[MAX_CELLS];
+    uint32_t n = extract_parts(line, part, most < MAX_CELLS ? most : MAX_CELLS);
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = (struct cell){.value = part[i]};
+        (void)extract_pair(part[i], &out[i].key, &out[i].value);
+    }
+    return n;
+}
+
+/* The line that names the columns: above the row, or in the heading path of the rest of a long table. */
+static struct str head_line(const struct extract *x, const struct unit *u)
+{
+    if (u->head_row != NO_UNIT)
+        return unit_text(x, &x->units[u->head_row]);
+    for (struct str path = x->chunks[u->chunk].view.heading_path; path.len;) {
+        struct str e = path_next(&path);
+        if (memmem(e.ptr, e.len, " | ", 3))
+            return e;
+    }
+    return str_make(NULL, 0);
+}
+
+static uint32_t cells_of_record(const struct extract *x, const struct extract_chunk *c, struct cell *out, uint32_t most)
+{
+    uint32_t n = 0;
+    for (; n < c->n_units && n < most && field(x, c, n)->kind == UNIT_FIELD; n++) {
+        out[n] = (struct cell){.value = unit_text(x, field(x, c, n))};
+        (void)extract_pair(out[n].value, &out[n].key, &out[n].value);
+    }
+    return n;
+}
+
+uint32_t extract_row_cells(const struct extract *x, const struct unit *u, struct cell *out, uint32_t most)
+{
+    struct str head[MAX_CELLS], value[MAX_CELLS];
+    if (u->kind == UNIT_RECORD)
+        return cells_of_record(x, &x->chunks[u->chunk], out, most);
+    uint32_t n = cells_of_parts(unit_text(x, u), out, most);
+    if (n)
+        return n;
+    struct str line = head_line(x, u);
+    uint32_t n_head = line.len ? extract_cells(line, head, MAX_CELLS) : 0;
+    n = extract_cells(unit_text(x, u), value, most < MAX_CELLS ? most : MAX_CELLS);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (struct cell){.key = i && i < n_head ? head[i] : str_make(NULL, 0), .value = value[i]};
+    return n;
 }

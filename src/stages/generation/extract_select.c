@@ -3,6 +3,8 @@
  * A unit's worth is the share of the question it covers, its own terms in full, those of its headings in part, raised by
  * the rank of its chunk, by terms that stand close together and by what the question asks for (a number, a date, a
  * reason). The choice is greedy: the next unit is the one that is worth most after what has been said is taken off. */
+#include <math.h>
+
 #include "stages/generation/extract_int.h"
 
 /* Chosen on training questions of cmrc2018 and drcd (tools/answer_quality.py), where answers are flat around them: context
@@ -144,10 +146,39 @@ static float alike(const struct unit *a, const struct unit *b)
 
 /* ---- the choice ---- */
 
+static bool same_doc(const struct extract *x, const struct unit *a, const struct unit *b)
+{
+    const struct chunk_view *v = &x->chunks[a->chunk].view, *w = &x->chunks[b->chunk].view;
+    return v->seq == w->seq && str_eq(v->document_id, w->document_id);
+}
+
 static float gain(const struct extract *x, const struct unit *u, uint64_t said)
 {
     return u->score - REPEAT_MALUS * mask_weight(x, u->own & said) -
            REPEAT_MALUS * CONTEXT_SHARE * mask_weight(x, u->context & ~u->own & said) * 0.5F;
+}
+
+static uint64_t keys_of(const struct extract *x, uint64_t mask)
+{
+    uint64_t keys = 0;
+    for (; mask; mask &= mask - 1)
+        if (x->terms[__builtin_ctzll(mask)].key)
+            keys |= mask & (~mask + 1);
+    return keys;
+}
+
+/* Another row of a table of which one has been said that the question names better: not the row that was asked for. */
+static bool is_other_row(const struct extract *x, const struct unit *u)
+{
+    bool row = (u->kind == UNIT_ROW || u->kind == UNIT_RECORD) && !x->qa->has_comparison && x->qa->n_asks == 1;
+    uint64_t keys = row ? keys_of(x, u->own) : 0;
+    for (uint32_t i = 0; row && i < x->n_chosen; i++) {
+        const struct unit *v = &x->units[x->chosen[i]];
+        uint64_t said = keys_of(x, v->own);
+        if (v->kind == u->kind && same_doc(x, u, v) && (said & keys) == keys && said != keys)
+            return true;
+    }
+    return false;
 }
 
 static bool repeats(const struct extract *x, const struct unit *u)
@@ -172,7 +203,7 @@ static uint32_t next_unit(const struct extract *x, uint64_t said, uint64_t must_
         if (!(u->score > 0) || (must_have && !(u->whole & must_have)))
             continue;
         float g = gain(x, u, must_have ? 0 : said);
-        if (g > most && !repeats(x, u)) {
+        if (g > most && !repeats(x, u) && !is_other_row(x, u)) {
             most = g;
             best = i;
         }
@@ -218,16 +249,17 @@ static void choose(struct extract *x, uint32_t most, enum complexity c)
     }
 }
 
-/* ---- the order: documents by their best unit, inside them as they are written ---- */
+/* ---- the order: the front's unit, then documents by their best unit, inside them as they are written ---- */
 
-static bool same_doc(const struct extract *x, const struct unit *a, const struct unit *b)
+static bool is_front(const struct extract *x, const struct unit *u)
 {
-    const struct chunk_view *v = &x->chunks[a->chunk].view, *w = &x->chunks[b->chunk].view;
-    return v->seq == w->seq && str_eq(v->document_id, w->document_id);
+    return x->front_unit != NO_UNIT && u == &x->units[x->front_unit];
 }
 
 static float doc_score(const struct extract *x, const struct unit *u)
 {
+    if (x->front_unit != NO_UNIT && same_doc(x, u, &x->units[x->front_unit]))
+        return INFINITY;
     float best = u->score;
     for (uint32_t i = 0; i < x->n_chosen; i++) {
         const struct unit *v = &x->units[x->chosen[i]];
@@ -243,8 +275,19 @@ static bool before(const struct extract *x, const struct unit *a, const struct u
         float da = doc_score(x, a), db = doc_score(x, b);
         return da > db || (!(da < db) && a->chunk < b->chunk);
     }
+    if (is_front(x, a) || is_front(x, b))
+        return is_front(x, a);
     uint32_t oa = x->chunks[a->chunk].view.ordinal, ob = x->chunks[b->chunk].view.ordinal;
     return oa != ob ? oa < ob : a->start < b->start;
+}
+
+/* The unit that the front comes from is said in any case. */
+static void have_front(struct extract *x, uint32_t most)
+{
+    for (uint32_t i = 0; i < x->n_chosen; i++)
+        if (x->chosen[i] == x->front_unit)
+            return;
+    x->chosen[x->n_chosen < most ? x->n_chosen++ : x->n_chosen - 1] = x->front_unit;
 }
 
 static void put_in_order(struct extract *x)
@@ -259,6 +302,7 @@ static void put_in_order(struct extract *x)
 
 rag_code extract_select(struct extract *x, uint32_t most)
 {
+    x->front_unit = NO_UNIT;
     x->chosen = arena_array(x->arena, most ? most : 1, sizeof *x->chosen);
     if (!x->chosen)
         return RAG_ENOMEM;
@@ -266,6 +310,11 @@ rag_code extract_select(struct extract *x, uint32_t most)
         x->units[i].score = worth(x, &x->units[i]);
     answer_follows(x);
     choose(x, most, x->qa->complexity < COMPLEXITY_UNKNOWN ? x->qa->complexity : COMPLEXITY_MEDIUM);
+    rag_code rc = x->n_chosen ? extract_find_front(x) : RAG_OK;
+    if (rc)
+        return rc;
+    if (x->front_unit != NO_UNIT)
+        have_front(x, most);
     put_in_order(x);
     return RAG_OK;
 }

@@ -122,39 +122,15 @@ static void put_pair(struct writer *w, struct str key, struct str value, bool fi
     put_flat(&w->text, value);
 }
 
-/* "column: cell; column: cell" as it stands, with the punctuation of its language. */
-static bool put_parts(struct writer *w, struct str line)
-{
-    struct str part[MAX_CELLS];
-    uint32_t n = extract_parts(line, part, MAX_CELLS);
-    for (uint32_t i = 0; i < n; i++) {
-        struct str key = {0}, value = part[i];
-        (void)extract_pair(part[i], &key, &value);
-        put_pair(w, key, value, i == 0);
-    }
-    return n > 0;
-}
-
 static void put_row(struct writer *w, const struct unit *u)
 {
-    struct str head[MAX_CELLS], cell[MAX_CELLS], line = {0};
-    if (put_parts(w, unit_text(w->x, u)))
-        return;
-    const struct extract_chunk *c = &w->x->chunks[u->chunk];
-    if (u->head_row != NO_UNIT)
-        line = unit_text(w->x, &w->x->units[u->head_row]);
-    for (struct str path = c->view.heading_path; !line.len && path.len;) { /* the rest of a long table */
-        struct str e = path_next(&path);
-        if (memmem(e.ptr, e.len, " | ", 3))
-            line = e;
-    }
-    uint32_t n_head = line.len ? extract_cells(line, head, MAX_CELLS) : 0;
-    uint32_t n = extract_cells(unit_text(w->x, u), cell, MAX_CELLS);
+    struct cell cells[MAX_CELLS];
+    uint32_t n = extract_row_cells(w->x, u, cells, MAX_CELLS);
     bool first = true;
     for (uint32_t i = 0; i < n; i++) {
-        if (cell[i].len == 0)
+        if (cells[i].value.len == 0)
             continue;
-        put_pair(w, i && i < n_head ? head[i] : str_make(NULL, 0), cell[i], first);
+        put_pair(w, cells[i].key, cells[i].value, first);
         first = false;
     }
 }
@@ -276,6 +252,16 @@ static void put_between(struct writer *w, const struct unit *before, const struc
     }
 }
 
+/* "**3600元**——" before the unit that says it; a Markdown strong run, so that a page shows it as the answer. */
+static void put_front(struct writer *w)
+{
+    if (w->x->front.len == 0)
+        return;
+    buf_addz(&w->text, "**");
+    put_flat(&w->text, w->x->front);
+    buf_addz(&w->text, w->zh ? "**——" : "** — ");
+}
+
 static const struct unit *chosen(const struct extract *x, uint32_t i)
 {
     return i < x->n_chosen ? &x->units[x->chosen[i]] : NULL;
@@ -294,6 +280,8 @@ rag_code extract_write(const struct extract *x, struct answer *out)
         w.zh = is_zh(text);
         if (before)
             put_between(&w, before, u);
+        if (i == 0)
+            put_front(&w);
         bool item = in_one_list(x, before, u) || in_one_list(x, u, chosen(x, i + 1));
         if (maybe_heading(&w, u) && item)
             buf_addc(&w.text, '\n');

@@ -3,6 +3,8 @@
  * best may end inside a sentence: one that fills half of its room. */
 #include "stages/generation/prompt_int.h"
 
+#include <stdio.h>
+
 #include "llm/catalogue.h"
 #include "text/utf8.h"
 
@@ -87,6 +89,9 @@ static rag_code make_header(struct packed *it, struct arena *a, struct str *colu
             return RAG_ENOMEM;
         len += parts[i].len + then.len;
     }
+    char page[24] = "";
+    if (it->view.page)
+        len += (size_t)snprintf(page, sizeof page, ", page %u", it->view.page);
     char *out = arena_alloc(a, len), *at = out;
     if (!out)
         return RAG_ENOMEM;
@@ -97,6 +102,8 @@ static rag_code make_header(struct packed *it, struct arena *a, struct str *colu
             at = mempcpy(at, then.ptr, then.len);
         at = mempcpy(at, parts[i].ptr, parts[i].len);
     }
+    if (at > out)
+        at = mempcpy(at, page, strlen(page));
     it->header = str_make(out, (size_t)(at - out));
     return RAG_OK;
 }
