@@ -1,86 +1,89 @@
 /* Asking: the question, the streamed answer, its passages, what each stage did, feedback, the session's questions. */
-import {api, stream, page, h, icon, t, texts, hasText, fmt, meter, copy, errorBox, onCollection, state, stored, navigate, ApiError} from './frame.js';
+import {api, stream, page, h, icon, t, say, STAGES, stageName, tongue, hasText, fmt, meter, copy, errorBox, onCollection, state, stored, navigate, ApiError} from './frame.js';
 import {sourceText, headings, place} from './documents.js';
 
-texts({
-  'ask.title': {zh: '向文档提问，句句有出处', en: 'Ask your documents. Check every word.'},
-  'ask.lead': {zh: '回答中的每一句话都指向它所依据的原文，点开即可在文档里核对。', en: 'Each sentence of an answer points to the passage it stands on. Open it and read it in its document.'},
-  'ask.question': {zh: '你的问题', en: 'Your question'},
-  'ask.placeholder': {zh: '输入问题，或客户说的一句话', en: 'Ask, or say what a customer says'},
-  'ask.go': {zh: '提问', en: 'Ask'},
-  'ask.stop': {zh: '停止', en: 'Stop'},
-  'ask.stopped': {zh: '已停止。', en: 'Stopped.'},
-  'ask.newline': {zh: 'Enter 提问，Shift+Enter 换行', en: 'Enter asks, Shift+Enter breaks the line'},
-  'ask.examples': {zh: '试试这些问题', en: 'Try one of these'},
-  'ask.about': {zh: '《{title}》讲了什么？', en: 'What does “{title}” say?'},
-  'ask.none': {zh: '“{name}”还没有文档。上传一些，几秒后即可提问。', en: '“{name}” has no documents yet. Upload some, and ask seconds later.'},
-  'ask.upload': {zh: '上传文档', en: 'Upload documents'},
-  'ask.reading': {zh: '正在查阅文档…', en: 'Reading the documents…'},
-  'ask.writing': {zh: '已找到段落，模型正在作答…', en: 'Passages found. The model is writing…'},
-  'ask.found': {zh: '已回答', en: 'answered'},
-  'ask.notFound': {zh: '文档中没有答案', en: 'not in the documents'},
-  'ask.unsupported': {zh: '未引用原文', en: 'cites no passage'},
-  'ask.confidence': {zh: '置信度', en: 'confidence'},
-  'ask.complexity': {zh: '复杂度', en: 'complexity'},
-  'ask.source': {zh: '来源', en: 'source'},
-  'ask.cache': {zh: '缓存', en: 'cache'},
-  'ask.model': {zh: '模型', en: 'model'},
-  'ask.cost': {zh: '费用', en: 'cost'},
-  'ask.tokens': {zh: '词元', en: 'tokens'},
-  'ask.total': {zh: '用时', en: 'time'},
-  'v.simple': {zh: '简单', en: 'simple'}, 'v.medium': {zh: '中等', en: 'medium'}, 'v.complex': {zh: '复杂', en: 'complex'},
-  'v.extract': {zh: '原文摘录', en: 'extract'}, 'v.primary': {zh: '首选模型', en: 'primary model'}, 'v.fallback': {zh: '备用模型', en: 'fallback model'},
-  'v.cache': {zh: '缓存', en: 'cache'}, 'v.true': {zh: '是', en: 'yes'}, 'v.false': {zh: '否', en: 'no'},
-  'ask.degraded': {zh: '模型未能作答，以下为带引用的原文摘录', en: 'The cited extract answers instead of a model'},
-  'ask.replaced': {zh: '模型已写出的部分已被替换。', en: 'What the model had written so far was replaced.'},
-  'why.budget_exceeded': {zh: '预算已用完', en: 'the budget is used up'},
-  'why.breaker': {zh: '模型连续失败，已暂时熔断', en: 'the models failed too often and are left alone for a while'},
-  'why.timeout': {zh: '模型未在时限内作答', en: 'no model answered in time'},
-  'why.upstream_error': {zh: '模型无法连接或出错', en: 'the models could not be reached or failed'},
-  'why.rate_limited': {zh: '模型限制了请求频率', en: 'the models refused more requests'},
-  'why.busy': {zh: '模型名额已满', en: 'all places were taken'},
-  'why.internal': {zh: '服务器内部错误', en: 'an error inside the server'},
-  'why.cut': {zh: '模型的回答中途断开', en: 'the model’s answer broke off'},
-  'why.empty_answer': {zh: '模型的回答为空', en: 'the model’s answer was empty'},
-  'ask.cite': {zh: '引用 {n}：查看原文', en: 'Citation {n}: show the passage'},
-  'ask.contexts': {zh: '参考段落（{n}）', en: 'Passages read ({n})'},
-  'ask.nearest': {zh: '最接近的段落（{n}）', en: 'Nearest passages ({n})'},
-  'ask.score': {zh: '相关度', en: 'relevance'},
-  'ask.cited': {zh: '引用', en: 'cited as'},
-  'ask.copy': {zh: '复制回答与出处', en: 'Copy with sources'},
-  'ask.curl': {zh: '复制为 curl', en: 'Copy as curl'},
-  'ask.sources': {zh: '出处', en: 'Sources'},
-  'ask.helps': {zh: '这个回答有帮助吗？', en: 'Does this answer help?'},
-  'ask.up': {zh: '有帮助', en: 'Yes, it helps'},
-  'ask.down': {zh: '没有帮助', en: 'No, it does not'},
-  'ask.comment': {zh: '说说原因（可不填）', en: 'Say why (optional)'},
-  'ask.send': {zh: '提交', en: 'Send'},
-  'ask.judging': {zh: '正在提交…', en: 'Sending…'},
-  'ask.judged': {zh: '谢谢，反馈已保存。', en: 'Thank you, your feedback is stored.'},
-  'ask.notJudged': {zh: '未能保存', en: 'Not stored'},
-  'ask.judgeOff': {zh: '此服务器不保存反馈。', en: 'This server keeps no feedback.'},
-  'ask.judgeGone': {zh: '服务器已不再保留这次回答。', en: 'The server no longer knows this answer.'},
-  'ask.stages': {zh: '这次提问经过的阶段', en: 'What each stage did'},
-  'ask.cutShort': {zh: '此阶段时间不够，之后用已有的结果继续', en: 'ran out of time here; what it had found went on'},
-  'ask.browser': {zh: '浏览器中：{a} 收到段落，{b} 出现首字，{c} 完成。', en: 'In the browser: passages after {a}, first words {b}, complete {c}.'},
-  'ask.history': {zh: '本次会话', en: 'This session'},
-  'ask.clear': {zh: '清空', en: 'Clear'},
-  'ask.again': {zh: '重新提问', en: 'Ask again'},
-  'ask.prev': {zh: '上一条引用', en: 'Previous citation'},
-  'ask.next': {zh: '下一条引用', en: 'Next citation'},
-  'ask.closePanel': {zh: '关闭原文', en: 'Close the passage'},
-  'ask.passage': {zh: '原文', en: 'Source document'},
-  'ask.opening': {zh: '正在打开文档…', en: 'Opening the document…'},
-  'ask.passageOnly': {zh: '无法打开存储的文档，下面是检索到的段落。', en: 'The stored document could not be opened; this is the passage as it was retrieved.'},
-  'ask.openDocument': {zh: '在文档页打开', en: 'Open in Documents'},
-  'ask.untitled': {zh: '无标题', en: 'Untitled'},
-  'ask.more': {zh: '另有 {n} 项', en: '{n} more'},
-  'ask.table': {zh: '表格', en: 'Table'},
-  'stage.admission': {zh: '准入', en: 'admission'}, 'stage.analysis': {zh: '分析', en: 'analysis'}, 'stage.cache': {zh: '缓存', en: 'cache'},
-  'stage.variants': {zh: '改写', en: 'variants'}, 'stage.embedding': {zh: '向量', en: 'embedding'}, 'stage.retrieval': {zh: '检索', en: 'retrieval'},
-  'stage.fusion': {zh: '融合', en: 'fusion'}, 'stage.reranking': {zh: '重排', en: 'reranking'}, 'stage.generation': {zh: '作答', en: 'generation'},
-  'stage.other': {zh: '其他', en: 'other'}, 'stage.total': {zh: '合计', en: 'total'},
-});
+say('ask.', `
+title | 向文档提问，句句有出处 | Ask your documents. Check every word.
+lead | 回答中的每一句话都指向它所依据的原文，点开即可在文档里核对。 | Each sentence of an answer points to the passage it stands on. Open it and read it in its document.
+question | 你的问题 | Your question
+placeholder | 输入问题，或客户说的一句话 | Ask, or say what a customer says
+go | 提问 | Ask
+stop | 停止 | Stop
+stopped | 已停止。 | Stopped.
+newline | Enter 提问，Shift+Enter 换行 | Enter asks, Shift+Enter breaks the line
+examples | 试试这些问题 | Try one of these
+about | 《{title}》讲了什么？ | What does “{title}” say?
+none | “{name}”还没有文档。上传一些，几秒后即可提问。 | “{name}” has no documents yet. Upload some, and ask seconds later.
+upload | 上传文档 | Upload documents
+reading | 正在查阅文档… | Reading the documents…
+writing | 已找到段落，模型正在作答… | Passages found. The model is writing…
+found | 已回答 | answered
+notFound | 文档中没有答案 | not in the documents
+unsupported | 未引用原文 | cites no passage
+confidence | 置信度 | confidence
+complexity | 复杂度 | complexity
+source | 来源 | source
+cache | 缓存 | cache
+model | 模型 | model
+cost | 费用 | cost
+tokens | 词元 | tokens
+total | 用时 | time
+degraded | 模型未能作答，以下为带引用的原文摘录 | The cited extract answers instead of a model
+replaced | 模型已写出的部分已被替换。 | What the model had written so far was replaced.
+cite | 引用 {n}：查看原文 | Citation {n}: show the passage
+contexts | 参考段落（{n}） | Passages read ({n})
+nearest | 最接近的段落（{n}） | Nearest passages ({n})
+score | 相关度 | relevance
+cited | 引用 | cited as
+copy | 复制回答与出处 | Copy with sources
+curl | 复制为 curl | Copy as curl
+sources | 出处 | Sources
+helps | 这个回答有帮助吗？ | Does this answer help?
+up | 有帮助 | Yes, it helps
+down | 没有帮助 | No, it does not
+comment | 说说原因（可不填） | Say why (optional)
+send | 提交 | Send
+judging | 正在提交… | Sending…
+judged | 谢谢，反馈已保存。 | Thank you, your feedback is stored.
+notJudged | 未能保存 | Not stored
+judgeOff | 此服务器不保存反馈。 | This server keeps no feedback.
+judgeGone | 服务器已不再保留这次回答。 | The server no longer knows this answer.
+stages | 这次提问经过的阶段 | What each stage did
+cutShort | 此阶段时间不够，之后用已有的结果继续 | ran out of time here; what it had found went on
+browser | 浏览器中：{a} 收到段落，{b} 出现首字，{c} 完成。 | In the browser: passages after {a}, first words {b}, complete {c}.
+history | 本次会话 | This session
+clear | 清空 | Clear
+again | 重新提问 | Ask again
+prev | 上一条引用 | Previous citation
+next | 下一条引用 | Next citation
+closePanel | 关闭原文 | Close the passage
+passage | 原文 | Source document
+opening | 正在打开文档… | Opening the document…
+passageOnly | 无法打开存储的文档，下面是检索到的段落。 | The stored document could not be opened; this is the passage as it was retrieved.
+openDocument | 在文档页打开 | Open in Documents
+untitled | 无标题 | Untitled
+more | 另有 {n} 项 | {n} more
+table | 表格 | Table`);
+say('v.', `
+simple | 简单 | simple
+medium | 中等 | medium
+complex | 复杂 | complex
+extract | 原文摘录 | extract
+primary | 首选模型 | primary model
+fallback | 备用模型 | fallback model
+cache | 缓存 | cache
+true | 是 | yes
+false | 否 | no`);
+say('why.', `
+budget_exceeded | 预算已用完 | the budget is used up
+breaker | 模型连续失败，已暂时熔断 | the models failed too often and are left alone for a while
+timeout | 模型未在时限内作答 | no model answered in time
+upstream_error | 模型无法连接或出错 | the models could not be reached or failed
+rate_limited | 模型限制了请求频率 | the models refused more requests
+busy | 模型名额已满 | all places were taken
+internal | 服务器内部错误 | an error inside the server
+cut | 模型的回答中途断开 | the model’s answer broke off
+empty_answer | 模型的回答为空 | the model’s answer was empty`);
 /* Names of fields in Chinese; in English, and where one is new, the field's own name serves. */
 const FIELDS = {language: '语言', complexity: '复杂度', kind: '类别', answer_type: '答案类型', confidence: '置信度', asks: '问题数', comparison: '比较', condition: '条件',
   aggregation: '汇总', terms: '检索词', term: '词', weight: '权重', dimensions: '维度', segments: '索引段', chunks: '分块', lexical: '词法命中', dense: '向量命中',
@@ -88,7 +91,6 @@ const FIELDS = {language: '语言', complexity: '复杂度', kind: '类别', ans
   one_class_down: '降一档', reason: '理由', passages: '段落', duplicates: '重复', prompt_tokens: '提示词元', max_tokens: '词元上限', first_token_ms: '首字毫秒',
   finish: '结束', attempts: '尝试', model: '模型', outcome: '结果', start_ms: '开始毫秒', ms: '毫秒', background: '背景', fused: '融合', coverage: '覆盖'};
 const SCORES = {bm25: 'BM25', dense: 'cosine'};
-const STAGES = ['admission', 'analysis', 'cache', 'variants', 'embedding', 'retrieval', 'fusion', 'reranking', 'generation'];
 /* Questions for the sample; offered where its documents are. */
 const SAMPLE_TITLES = ['白金卡产品说明', 'Platinum Card'];
 const SAMPLE = {
@@ -100,8 +102,6 @@ const SAMPLE = {
 let run = null, runs = [], abort = null, ui = null, passage = null, draft = '';
 const documents = new Map();
 const narrow = matchMedia('(max-width:979.98px)');
-const chinese = s => /[㐀-鿿]/.test(s);
-const tongue = s => (chinese(s) ? 'zh-CN' : 'en');
 const value = v => (hasText('v.' + v) ? t('v.' + v) : String(v));
 const field = k => (state.language === 'zh' && FIELDS[k]) || k.replace(/_/g, ' ');
 const titleOf = x => x.title || x.document_id || t('ask.untitled');
@@ -437,7 +437,7 @@ function axis(total) {
 function stageRow(name, ms, from, total, what, cut) {
   const wait = what && typeof what.first_token_ms === 'number' ? Math.min(1, what.first_token_ms / (ms || 1)) : 0;
   const bar = h('span', {class: 'track', 'aria-hidden': 'true'}, h('i', {style: {left: Math.min(99.3, from * 100) + '%', width: ms / total * 100 + '%'}}, wait > 0 && h('b', {style: {width: wait * 100 + '%'}})));
-  const line = [h('span', {class: 'name'}, hasText('stage.' + name) ? t('stage.' + name) : name), bar, h('span', {class: 'num'}, fmt.ms(ms))];
+  const line = [h('span', {class: 'name'}, stageName(name)), bar, h('span', {class: 'num'}, fmt.ms(ms))];
   const facts = what ? Object.entries(what).filter(([k]) => k !== 'ms') : [];
   if (!facts.length && !cut) return h('div', {class: 'stage plain'}, line);
   const brief = facts.filter(([, v]) => v !== null && typeof v !== 'object' && v !== false).slice(0, 6).map(([k, v]) => field(k) + ' ' + scalar(v)).join(' · ');

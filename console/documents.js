@@ -1,76 +1,81 @@
 /* Collections, their documents, uploads; one document with its chunks and versions. */
-import {api, authHeaders, askKey, page, h, icon, t, texts, fmt, meter, table, dialog, toast, spinner, empty, errorBox, errorTitle, copy, state, collections,
+import {api, authHeaders, askKey, page, h, icon, t, say, tongue, fmt, meter, table, dialog, toast, spinner, empty, errorBox, errorTitle, copy, state, collections,
   reloadCollections, onCollection, params, navigate, ApiError} from './frame.js';
 
-texts({
-  'doc.collections': {zh: '知识库', en: 'Collections'},
-  'doc.new': {zh: '新建知识库', en: 'New collection'},
-  'doc.name': {zh: '名称', en: 'Name'},
-  'doc.nameRule': {zh: '1 到 64 个字符：A–Z a–z 0–9 _ . -', en: '1 to 64 of A–Z a–z 0–9 _ . -'},
-  'doc.create': {zh: '新建', en: 'Create'},
-  'doc.settings': {zh: '设置', en: 'Settings'},
-  'doc.prompt': {zh: '系统提示词', en: 'System prompt'},
-  'doc.promptAbout': {zh: '模型作答时遵守的说明；留空则用服务器的默认提示词。', en: 'What a model is told before it answers; empty: the server’s own.'},
-  'doc.save': {zh: '保存', en: 'Save'},
-  'doc.saved': {zh: '已保存', en: 'Saved'},
-  'doc.delete': {zh: '删除', en: 'Delete'},
-  'doc.deleteCollection': {zh: '删除知识库', en: 'Delete collection'},
-  'doc.deleteTyped': {zh: '将删除“{name}”及其 {n} 个文档，无法撤销。请输入名称以确认：', en: 'This deletes “{name}” with its {n} documents and cannot be undone. Type its name to confirm:'},
-  'doc.deleteMany': {zh: '删除 {n} 个文档？', en: 'Delete {n} documents?'},
-  'doc.deleteOne': {zh: '删除“{title}”？', en: 'Delete “{title}”?'},
-  'doc.deleteAbout': {zh: '连同全部版本一起删除，无法撤销。', en: 'With all versions; this cannot be undone.'},
-  'doc.deleted': {zh: '已删除 {n} 个文档', en: '{n} documents deleted'},
-  'doc.counts': {zh: '{d} 个文档 · {c} 个分块', en: '{d} documents · {c} chunks'},
-  'doc.embedding': {zh: '正在计算向量：{a} / {b}。现在已能按词检索。', en: 'Embedding: {a} of {b} chunks. Search by words works already.'},
-  'doc.vectors': {zh: '向量', en: 'Vectors'},
-  'doc.embedded': {zh: '向量已全部就绪', en: 'All chunks embedded'},
-  'doc.noEncoder': {zh: '此服务器没有向量模型，只按词检索', en: 'No embedding model: search is by words'},
-  'doc.drop': {zh: '把文件或文件夹拖到这里', en: 'Drop files or folders here'},
-  'doc.dropAbout': {zh: '同名文件会成为该文档的新版本。', en: 'A file with a name that is there already becomes its new version.'},
-  'doc.choose': {zh: '选择文件', en: 'Choose files'},
-  'doc.files': {zh: '要上传的文件', en: 'Files to upload'},
-  'doc.paste': {zh: '粘贴文本', en: 'Paste text'},
-  'doc.title': {zh: '标题', en: 'Title'},
-  'doc.source': {zh: '来源', en: 'Source'},
-  'doc.text': {zh: '文本', en: 'Text'},
-  'doc.add': {zh: '添加', en: 'Add'},
-  'doc.uploads': {zh: '上传', en: 'Uploads'},
-  'doc.retryFailed': {zh: '重试失败的', en: 'Retry failed'},
-  'doc.clearDone': {zh: '清除已完成', en: 'Clear finished'},
-  'doc.leave': {zh: '取消', en: 'Cancel'},
-  'up.waiting': {zh: '等待', en: 'waiting'}, 'up.sending': {zh: '上传中', en: 'sending'}, 'up.reading': {zh: '提取中', en: 'extracting'},
-  'up.added': {zh: '已添加', en: 'added'}, 'up.updated': {zh: '已更新', en: 'updated'}, 'up.unchanged': {zh: '无变化', en: 'unchanged'}, 'up.failed': {zh: '失败', en: 'failed'},
-  'doc.chunksN': {zh: '{n} 个分块', en: '{n} chunks'},
-  'doc.filter': {zh: '按标题、来源或编号筛选', en: 'Filter by title, source or id'},
-  'doc.shown': {zh: '显示 {a} / {b}', en: '{a} of {b} shown'},
-  'doc.more': {zh: '加载更多', en: 'Load more'},
-  'doc.all': {zh: '全部加载', en: 'Load all'},
-  'doc.selected': {zh: '删除所选（{n}）', en: 'Delete selected ({n})'},
-  'doc.select': {zh: '选择 {title}', en: 'Select {title}'},
-  'doc.selectAll': {zh: '选择显示的全部', en: 'Select all shown'},
-  'doc.none': {zh: '这里还没有文档。', en: 'No documents here yet.'},
-  'doc.noMatch': {zh: '已加载的文档中没有符合的。', en: 'None of the loaded documents matches.'},
-  'doc.documents': {zh: '文档', en: 'Documents'},
-  'doc.chunks': {zh: '分块', en: 'Chunks'},
-  'doc.versionShort': {zh: '版本', en: 'Version'},
-  'doc.updated': {zh: '更新时间', en: 'Updated'},
-  'doc.created': {zh: '创建时间', en: 'Created'},
-  'doc.id': {zh: '编号', en: 'Id'},
-  'doc.back': {zh: '返回文档列表', en: 'Back to the documents'},
-  'doc.version': {zh: '版本 {n}', en: 'version {n}'},
-  'doc.versions': {zh: '版本', en: 'Versions'},
-  'doc.current': {zh: '当前', en: 'current'},
-  'doc.gone': {zh: '此版本的文本已不再保留。', en: 'The text of this version is no longer kept.'},
-  'doc.noText': {zh: '文本已清除', en: 'text gone'},
-  'doc.metadata': {zh: '元数据', en: 'Metadata'},
-  'doc.outline': {zh: '目录', en: 'Outline'},
-  'doc.showChunks': {zh: '显示分块', en: 'Show chunks'},
-  'doc.copyText': {zh: '复制文本', en: 'Copy text'},
-  'doc.page': {zh: '第 {n} 页', en: 'page {n}'},
-  'doc.points': {zh: '{n} 字', en: '{n} characters'},
-  'doc.part': {zh: '长文档的一部分。', en: 'Part of a long document.'},
-  'doc.whole': {zh: '显示全文', en: 'Show the whole document'},
-});
+say('doc.', `
+collections | 知识库 | Collections
+new | 新建知识库 | New collection
+name | 名称 | Name
+nameRule | 1 到 64 个字符：A–Z a–z 0–9 _ . - | 1 to 64 of A–Z a–z 0–9 _ . -
+create | 新建 | Create
+settings | 设置 | Settings
+prompt | 系统提示词 | System prompt
+promptAbout | 模型作答时遵守的说明；留空则用服务器的默认提示词。 | What a model is told before it answers; empty: the server’s own.
+save | 保存 | Save
+saved | 已保存 | Saved
+delete | 删除 | Delete
+deleteCollection | 删除知识库 | Delete collection
+deleteTyped | 将删除“{name}”及其 {n} 个文档，无法撤销。请输入名称以确认： | This deletes “{name}” with its {n} documents and cannot be undone. Type its name to confirm:
+deleteMany | 删除 {n} 个文档？ | Delete {n} documents?
+deleteOne | 删除“{title}”？ | Delete “{title}”?
+deleteAbout | 连同全部版本一起删除，无法撤销。 | With all versions; this cannot be undone.
+deleted | 已删除 {n} 个文档 | {n} documents deleted
+counts | {d} 个文档 · {c} 个分块 | {d} documents · {c} chunks
+embedding | 正在计算向量：{a} / {b}。现在已能按词检索。 | Embedding: {a} of {b} chunks. Search by words works already.
+vectors | 向量 | Vectors
+embedded | 向量已全部就绪 | All chunks embedded
+noEncoder | 此服务器没有向量模型，只按词检索 | No embedding model: search is by words
+drop | 把文件或文件夹拖到这里 | Drop files or folders here
+dropAbout | 同名文件会成为该文档的新版本。 | A file with a name that is there already becomes its new version.
+choose | 选择文件 | Choose files
+files | 要上传的文件 | Files to upload
+paste | 粘贴文本 | Paste text
+title | 标题 | Title
+source | 来源 | Source
+text | 文本 | Text
+add | 添加 | Add
+uploads | 上传 | Uploads
+retryFailed | 重试失败的 | Retry failed
+clearDone | 清除已完成 | Clear finished
+leave | 取消 | Cancel
+chunksN | {n} 个分块 | {n} chunks
+filter | 按标题、来源或编号筛选 | Filter by title, source or id
+shown | 显示 {a} / {b} | {a} of {b} shown
+more | 加载更多 | Load more
+all | 全部加载 | Load all
+selected | 删除所选（{n}） | Delete selected ({n})
+select | 选择 {title} | Select {title}
+selectAll | 选择显示的全部 | Select all shown
+none | 这里还没有文档。 | No documents here yet.
+noMatch | 已加载的文档中没有符合的。 | None of the loaded documents matches.
+documents | 文档 | Documents
+chunks | 分块 | Chunks
+versionShort | 版本 | Version
+updated | 更新时间 | Updated
+created | 创建时间 | Created
+id | 编号 | Id
+back | 返回文档列表 | Back to the documents
+version | 版本 {n} | version {n}
+versions | 版本 | Versions
+current | 当前 | current
+gone | 此版本的文本已不再保留。 | The text of this version is no longer kept.
+noText | 文本已清除 | text gone
+metadata | 元数据 | Metadata
+outline | 目录 | Outline
+showChunks | 显示分块 | Show chunks
+copyText | 复制文本 | Copy text
+page | 第 {n} 页 | page {n}
+points | {n} 字 | {n} characters
+part | 长文档的一部分。 | Part of a long document.
+whole | 显示全文 | Show the whole document`);
+say('up.', `
+waiting | 等待 | waiting
+sending | 上传中 | sending
+reading | 提取中 | extracting
+added | 已添加 | added
+updated | 已更新 | updated
+unchanged | 无变化 | unchanged
+failed | 失败 | failed`);
 
 /* ---- a document's text, also for the passages of the Ask page ---- */
 
@@ -101,7 +106,7 @@ export function sourceText(points, {chunk, mark, spans = [], around = Infinity, 
     }
     const part = lo > 0 || hi < n;
     box.replaceChildren(...(part ? [h('p', {class: 'cut'}, t('doc.part'), ' ', h('button', {type: 'button', class: 'link', onclick() { draw(Infinity); if (onWhole) onWhole(); }}, t('doc.whole')))] : []),
-      h('pre', {lang: /[㐀-鿿]/.test(points.slice(focus[0], focus[0] + 200).join('')) ? 'zh-CN' : 'en'}, out));
+      h('pre', {lang: tongue(points.slice(focus[0], focus[0] + 200).join(''))}, out));
   };
   draw(around);
   return box;

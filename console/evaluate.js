@@ -1,6 +1,6 @@
 /* A labelled set of questions under several settings: which rung of the ladder is worth its time. */
-import {api, page, h, icon, t, fmt, table, meter, dialog, toast, errorBox, empty, spinner, onCollection, state, collections, reloadCollections} from './frame.js';
-import {PRESETS, RUNGS, tryLink, say} from './try.js';
+import {api, page, h, icon, t, say, fmt, table, meter, dialog, toast, errorBox, empty, spinner, onCollection, state, collections, reloadCollections} from './frame.js';
+import {PRESETS, RUNGS, tryLink} from './try.js';
 import {METRICS, judge, intervals, mean, quantile} from './metrics.js';
 
 say('ev.', `

@@ -3,7 +3,7 @@
  * - Text from anywhere reaches the document as text nodes only: h() has no way to take markup.
  * - A page keeps what must survive in its module and draws it in mount(root, signal). The frame mounts it again when
  *   the language changes. `signal` is aborted when the page goes; hand it to api(), onCollection() and listeners.
- * - Messages: texts({'ask.go': {zh: '提问', en: 'Ask'}}), then t('ask.go'). {name} takes vars.name. */
+ * - Messages: say('ask.', `go | 提问 | Ask`), a line each, then t('ask.go'). {name} takes vars.name. */
 
 /* ---- elements ---- */
 
@@ -107,13 +107,34 @@ function dress() {
 /* ---- languages ---- */
 
 const words = new Map();
-export function texts(more) { for (const k in more) words.set(k, more[k]); }
+/* Texts as lines "key | 中文 | English", each key behind the prefix. */
+export function say(prefix, lines) {
+  for (const [k, zh, en] of lines.trim().split('\n').map(l => l.split(' | '))) words.set(prefix + k, {zh, en});
+}
 export function t(key, vars) {
   const w = words.get(key);
   const s = w ? w[kept.language] || w.en : key;
   return vars ? s.replace(/\{(\w+)\}/g, (all, k) => (k in vars ? String(vars[k]) : all)) : s;
 }
 export const hasText = key => words.has(key);
+/* The language that a text is in, for its lang attribute. */
+export const tongue = text => (/[㐀-鿿]/.test(text) ? 'zh-CN' : 'en');
+
+say('stage.', `
+admission | 准入 | admission
+analysis | 分析 | analysis
+cache | 缓存 | cache
+variants | 改写 | variants
+embedding | 向量 | embedding
+retrieval | 检索 | retrieval
+fusion | 融合 | fusion
+reranking | 重排 | reranking
+generation | 作答 | generation
+other | 其他 | other
+total | 合计 | total`);
+/* In the order of their work. */
+export const STAGES = ['admission', 'analysis', 'cache', 'variants', 'embedding', 'retrieval', 'fusion', 'reranking', 'generation'];
+export const stageName = s => (hasText('stage.' + s) ? t('stage.' + s) : s);
 
 const locale = () => (kept.language === 'zh' ? 'zh-CN' : 'en');
 const number = (x, digits) => new Intl.NumberFormat(locale(), {maximumFractionDigits: digits}).format(x);
@@ -141,51 +162,51 @@ export const fmt = {
   },
 };
 
-texts({
-  'app.skip': {zh: '跳到正文', en: 'Skip to the content'},
-  'app.pages': {zh: '页面', en: 'Pages'},
-  'app.collection': {zh: '知识库', en: 'Collection'},
-  'app.language': {zh: 'English', en: '中文'},
-  'app.languageTo': {zh: 'English – switch to English', en: '中文 – 切换到中文'},
-  'app.theme.auto': {zh: '外观：跟随系统', en: 'Appearance: as the system'},
-  'app.theme.light': {zh: '外观：浅色', en: 'Appearance: light'},
-  'app.theme.dark': {zh: '外观：深色', en: 'Appearance: dark'},
-  'app.key': {zh: 'API 密钥', en: 'API key'},
-  'app.key.title': {zh: 'API 密钥', en: 'API key'},
-  'app.key.asked': {zh: '服务器需要密钥。密钥只保存在当前标签页，关闭后即清除。', en: 'The server asks for a key. It is kept in this tab only and forgotten when the tab closes.'},
-  'app.key.refused': {zh: '服务器没有接受这个密钥，请换一个。', en: 'The server did not accept this key. Try another one.'},
-  'app.key.about': {zh: '本页的每个请求都会带上它。只保存在当前标签页；留空则不带密钥。', en: 'Sent with every request of this page. Kept in this tab only; leave it empty to send none.'},
-  'app.key.use': {zh: '使用此密钥', en: 'Use this key'},
-  'app.keys': {zh: '键盘快捷键', en: 'Keyboard'},
-  'app.keys.question': {zh: '到提问框', en: 'To the question'},
-  'app.keys.help': {zh: '显示这些快捷键', en: 'Show these keys'},
-  'app.keys.close': {zh: '关闭', en: 'Close what is open'},
-  'app.cancel': {zh: '取消', en: 'Cancel'},
-  'app.close': {zh: '关闭', en: 'Close'},
-  'app.retry': {zh: '重试', en: 'Try again'},
-  'app.working': {zh: '请稍候…', en: 'Working…'},
-  'app.copied': {zh: '已复制', en: 'Copied'},
-  'app.notCopied': {zh: '浏览器不允许复制', en: 'The browser does not allow copying'},
-  'app.request': {zh: '请求编号', en: 'request id'},
-  'app.field': {zh: '字段', en: 'field'},
-  'app.broken': {zh: '本页出错', en: 'This page failed'},
-  'error.offline': {zh: '无法连接服务器', en: 'The server cannot be reached'},
-  'error.offline.why': {zh: '请确认 ragd 正在运行，并且允许本页访问。', en: 'Is ragd running, and may this page talk to it?'},
-  'error.cut': {zh: '连接中断', en: 'The connection broke off'},
-  'error.400': {zh: '请求未被接受', en: 'The request was not accepted'},
-  'error.401': {zh: '需要密钥', en: 'A key is needed'},
-  'error.403': {zh: '此密钥没有权限', en: 'This key may not do that'},
-  'error.404': {zh: '未找到', en: 'Not found'},
-  'error.409': {zh: '有冲突', en: 'Conflict'},
-  'error.413': {zh: '内容太大', en: 'Too large'},
-  'error.415': {zh: '不支持这种文件', en: 'This kind of file is not taken'},
-  'error.422': {zh: '内容无法读取', en: 'The content cannot be read'},
-  'error.429': {zh: '请求过于频繁', en: 'Too many requests'},
-  'error.503': {zh: '服务器繁忙', en: 'The server is busy'},
-  'error.504': {zh: '服务器处理超时', en: 'The server took too long'},
-  'error.any': {zh: '出错了', en: 'Something went wrong'},
-  'error.wait': {zh: '请在 {s} 秒后重试。', en: 'Try again in {s} s.'},
-});
+say('app.', `
+skip | 跳到正文 | Skip to the content
+pages | 页面 | Pages
+collection | 知识库 | Collection
+language | English | 中文
+languageTo | English – switch to English | 中文 – 切换到中文
+theme.auto | 外观：跟随系统 | Appearance: as the system
+theme.light | 外观：浅色 | Appearance: light
+theme.dark | 外观：深色 | Appearance: dark
+key | API 密钥 | API key
+key.title | API 密钥 | API key
+key.asked | 服务器需要密钥。密钥只保存在当前标签页，关闭后即清除。 | The server asks for a key. It is kept in this tab only and forgotten when the tab closes.
+key.refused | 服务器没有接受这个密钥，请换一个。 | The server did not accept this key. Try another one.
+key.about | 本页的每个请求都会带上它。只保存在当前标签页；留空则不带密钥。 | Sent with every request of this page. Kept in this tab only; leave it empty to send none.
+key.use | 使用此密钥 | Use this key
+keys | 键盘快捷键 | Keyboard
+keys.question | 到提问框 | To the question
+keys.help | 显示这些快捷键 | Show these keys
+keys.close | 关闭 | Close what is open
+cancel | 取消 | Cancel
+close | 关闭 | Close
+retry | 重试 | Try again
+working | 请稍候… | Working…
+copied | 已复制 | Copied
+notCopied | 浏览器不允许复制 | The browser does not allow copying
+request | 请求编号 | request id
+field | 字段 | field
+broken | 本页出错 | This page failed`);
+say('error.', `
+offline | 无法连接服务器 | The server cannot be reached
+offline.why | 请确认 ragd 正在运行，并且允许本页访问。 | Is ragd running, and may this page talk to it?
+cut | 连接中断 | The connection broke off
+400 | 请求未被接受 | The request was not accepted
+401 | 需要密钥 | A key is needed
+403 | 此密钥没有权限 | This key may not do that
+404 | 未找到 | Not found
+409 | 有冲突 | Conflict
+413 | 内容太大 | Too large
+415 | 不支持这种文件 | This kind of file is not taken
+422 | 内容无法读取 | The content cannot be read
+429 | 请求过于频繁 | Too many requests
+503 | 服务器繁忙 | The server is busy
+504 | 服务器处理超时 | The server took too long
+any | 出错了 | Something went wrong
+wait | 请在 {s} 秒后重试。 | Try again in {s} s.`);
 
 /* ---- the server ---- */
 
@@ -356,7 +377,12 @@ export function dialog({title, body, actions = [], wide}) {
       h('header', {}, h('h2', {id}, title),
         h('button', {type: 'button', class: 'ghost square', 'aria-label': t('app.close'), onclick: () => close(null)}, icon('x'))),
       h('div', {class: 'body'}, body), actions.length > 0 && h('footer', {}, buttons)));
-  d.addEventListener('close', () => { settle(null); d.remove(); if (back && back.isConnected) back.focus(); });
+  d.addEventListener('close', () => {
+    settle(null);
+    d.remove();
+    /* The browser may have given the focus back already, and then removing the dialog took the caret with it. */
+    if (back && back.isConnected) { back.blur(); back.focus(); }
+  });
   document.body.append(d);
   d.showModal();
   const first = d.querySelector('[autofocus], .body input, .body textarea, .body select') || buttons[buttons.length - 1];
@@ -408,7 +434,7 @@ let shown = null, leave = null;
  * rest of its address changes, else it is mounted anew. */
 export function page(p) {
   pages.set(p.name, p);
-  texts({['page.' + p.name]: p.title});
+  words.set('page.' + p.name, p.title);
 }
 export const navigate = hash => { location.hash = hash; };
 /* {page: 'documents', path: ['ID'], query: {version: '3'}} of the address. */

@@ -1,6 +1,5 @@
 /* The state of the server: readiness, dependencies, models and money, knowledge, latency, build, configuration. */
-import {api, page, h, icon, t, hasText, fmt, meter, errorBox, spinner, state} from './frame.js';
-import {say} from './try.js';
+import {api, page, h, icon, t, say, hasText, STAGES, stageName, fmt, meter, errorBox, spinner, state} from './frame.js';
 
 say('he.', `
 ok | 正常 | ok
@@ -89,7 +88,6 @@ noRight | 当前密钥没有 admin 权限，所以不显示配置。用右上角
 count | {n} 项 | {n} keys`);
 
 const EVERY_MS = 5000;
-const STAGES = ['total', 'admission', 'analysis', 'cache', 'variants', 'embedding', 'retrieval', 'fusion', 'reranking', 'generation'];
 let config = null, find = '', changed = false, ui = null;
 const word = s => (hasText('he.' + s) ? t('he.' + s) : s);
 const kind = s => (['ok', 'closed'].includes(s) ? 'yes' : ['down', 'open', 'exceeded', 'unreachable'].includes(s) ? 'bad' : s === 'off' ? '' : 'no');
@@ -135,14 +133,14 @@ function dependencies({health}) {
   return [h('ul', {class: 'tiles'}, Object.entries(health.dependencies).map(([name, d]) => h('li', {}, h('div', {class: 'line'}, h('b', {}, word(name)), badge(d.status), d.budget && d.budget !== 'ok' && badge(d.budget)), h('p', {class: 'quiet'}, detail(d)))))];
 }
 function traffic({stats, metrics}) {
-  const q = stats.queries, l = metrics ? latencies(metrics) : {}, rows = STAGES.filter(s => l[s] && l[s].count), most = rows.length ? Math.max(...rows.map(s => l[s].quantile(.99))) : 1;
+  const q = stats.queries, l = metrics ? latencies(metrics) : {}, rows = ['total', ...STAGES].filter(s => l[s] && l[s].count), most = rows.length ? Math.max(...rows.map(s => l[s].quantile(.99))) : 1;
   const number = (name, v, bad) => h('div', {class: bad && v ? 'down' : ''}, h('dt', {}, name), h('dd', {class: 'num'}, v));
   return [h('dl', {class: 'numbers'}, number(t('he.answered'), fmt.num(q.ok)), number(t('he.degraded'), fmt.num(q.degraded)), number(t('he.rejected'), fmt.num(q.rejected)), number(t('he.error'), fmt.num(q.error), q.error),
     number(t('he.now'), t('he.of', {a: fmt.num(q.concurrent), b: fmt.num(q.max_concurrent)})), number('p50', q.ok ? fmt.ms(stats.latency_ms.p50) : '–'), number('p95', q.ok ? fmt.ms(stats.latency_ms.p95) : '–'), number('p99', q.ok ? fmt.ms(stats.latency_ms.p99) : '–')),
   h('h3', {}, t('he.byStage')), rows.length ? h('div', {class: 'table', tabindex: '0', role: 'group', 'aria-label': t('he.byStage')}, h('table', {}, h('thead', {}, h('tr', {}, h('th', {scope: 'col'}, t('he.stage')), [t('he.n'), 'p50', 'p95', 'p99'].map(x => h('th', {scope: 'col', class: 'num'}, x)), h('th', {scope: 'col', class: 'wide-only'}, t('he.spread')))),
     h('tbody', {}, rows.map(s => {
       const p = [.5, .95, .99].map(x => l[s].quantile(x));
-      return h('tr', {}, h('th', {scope: 'row'}, hasText('stage.' + s) ? t('stage.' + s) : s), h('td', {class: 'num'}, fmt.num(l[s].count)), p.map(x => h('td', {class: 'num'}, fmt.ms(x))),
+      return h('tr', {}, h('th', {scope: 'row'}, stageName(s)), h('td', {class: 'num'}, fmt.num(l[s].count)), p.map(x => h('td', {class: 'num'}, fmt.ms(x))),
         h('td', {class: 'wide-only'}, h('span', {class: 'span', 'aria-hidden': 'true'}, h('i', {style: {left: p[0] / most * 100 + '%', width: Math.max(1, (p[2] - p[0]) / most * 100) + '%'}}))));
     })))) : h('p', {class: 'quiet'}, t('he.noQuestions'))];
 }

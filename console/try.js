@@ -1,8 +1,6 @@
 /* One question under two settings at once. A setting is what the API calls overrides: configuration of this question. */
-import {api, page, h, icon, t, texts, hasText, fmt, meter, copy, errorBox, empty, spinner, onCollection, state, params} from './frame.js';
+import {api, page, h, icon, t, say, hasText, STAGES, stageName, tongue, fmt, meter, copy, errorBox, empty, spinner, onCollection, state, params} from './frame.js';
 
-/* Texts as lines "key | 中文 | English", each key behind the prefix. */
-export const say = (prefix, lines) => texts(Object.fromEntries(lines.trim().split('\n').map(l => l.split(' | ')).map(([k, zh, en]) => [prefix + k, {zh, en}])));
 say('try.', `
 lead | 同一个问题，两种设置同时运行，看哪些段落移动了、为什么。 | One question under two settings at once: see which passages moved, and why.
 question | 问题 | Question
@@ -31,11 +29,6 @@ summary | 前 {n} 名中：{same} 个不变，{moved} 个移动，{fresh} 个换
 noHits | 没有段落 | No passages
 stages | 各阶段用时 | Time by stage
 answer | 回答 | Answer
-found | 已回答 | answered
-notFound | 文档中没有答案 | not in the documents
-confidence | 置信度 | confidence
-source | 来源 | source
-cost | 费用 | cost
 time | 用时 | time
 cut | {stage} 时间不够 | {stage} ran out of time
 json | 作为 overrides 发送 | Sent as overrides`);
@@ -98,7 +91,6 @@ const SETTINGS = [
   ['reranking.features', true], ['reranking.late_interaction', true], ['reranking.candidates', [1, 100, 1]],
   ['generation.classes', ['small', 'medium', 'large']], ['generation.output_tokens', [1, 32768, 1]], ['generation.passages', [1, 50, 1]], ['generation.extract_sentences', [1, 20, 1]],
 ];
-const STAGES = ['admission', 'analysis', 'cache', 'variants', 'embedding', 'retrieval', 'fusion', 'reranking', 'generation'];
 const TOP = 10;
 
 const canonical = v => (v && typeof v === 'object' && !Array.isArray(v) ? '{' + Object.keys(v).sort().map(k => JSON.stringify(k) + ':' + canonical(v[k])).join() + '}' : JSON.stringify(v));
@@ -117,7 +109,6 @@ const count = o => Object.values(o).reduce((n, v) => n + (v && typeof v === 'obj
 /* What outlives the page: the question, both settings, both results. */
 const now = {q: '', side: [{}, PRESETS.bm25], result: [null, null], error: [null, null], busy: false};
 let ui = null, abort = null;
-const stageName = s => (hasText('stage.' + s) ? t('stage.' + s) : s);
 
 /* The address of a comparison. */
 export const tryLink = (q, c, a, b) => '#/try?' + new URLSearchParams({q, c, a: JSON.stringify(a), b: JSON.stringify(b)});
@@ -190,10 +181,10 @@ function answer(i) {
   return h('section', {class: 'card answer side-' + (i ? 'b' : 'a')},
     h('h2', {}, h('span', {class: 'letter', 'aria-hidden': 'true'}, i ? 'B' : 'A'), presetName(now.side[i])),
     e ? errorBox(e) : !r ? spinner() : [
-      h('div', {class: 'badges'}, badge(t(r.found ? 'try.found' : 'try.notFound'), null, r.found ? 'yes' : 'no'), badge(t('try.confidence'), fmt.percent(r.confidence)),
-        badge(t('try.source'), r.model || (hasText('v.' + r.source) ? t('v.' + r.source) : r.source)), r.cost_cny > 0 && badge(t('try.cost'), fmt.cny(r.cost_cny)),
+      h('div', {class: 'badges'}, badge(t(r.found ? 'ask.found' : 'ask.notFound'), null, r.found ? 'yes' : 'no'), badge(t('ask.confidence'), fmt.percent(r.confidence)),
+        badge(t('ask.source'), r.model || (hasText('v.' + r.source) ? t('v.' + r.source) : r.source)), r.cost_cny > 0 && badge(t('ask.cost'), fmt.cny(r.cost_cny)),
         badge(t('try.time'), fmt.ms(r.timings_ms.total)), cut && badge(t('try.cut', {stage: stageName(cut)}), null, 'bad')),
-      h('p', {class: 'said', lang: /[㐀-鿿]/.test(r.answer) ? 'zh-CN' : 'en'}, marked(r.answer))]);
+      h('p', {class: 'said', lang: tongue(r.answer)}, marked(r.answer))]);
 }
 /* Bold as Markdown has it and citation marks; everything stays text. */
 const marked = text => text.split(/(\*\*[^*\n]+\*\*|\[\d+\])/).map(s => (/^\*\*/.test(s) ? h('strong', {}, s.slice(2, -2)) : /^\[\d+\]$/.test(s) ? h('span', {class: 'cite'}, s.slice(1, -1)) : s));
@@ -202,7 +193,7 @@ function item(c, n, badge, other) {
   return h('li', {dataset: {chunk: c.chunk_id}, class: other, onmouseenter: () => light(c.chunk_id), onmouseleave: () => light(null)},
     h('span', {class: 'rank'}, n), h('div', {},
       h('div', {class: 'line'}, h('a', {href: '#/documents/' + encodeURIComponent(c.document_id), onfocus: () => light(c.chunk_id), onblur: () => light(null)}, [c.title || c.document_id, ...c.heading_path.slice(-1).filter(x => x !== c.title)].join(' › ')), badge),
-      h('p', {class: 'snippet'}, c.text), h('div', {class: 'score'}, meter(c.score, {label: t('try.confidence') + ' ' + n}), h('b', {class: 'num'}, c.score.toFixed(2)))));
+      h('p', {class: 'snippet'}, c.text), h('div', {class: 'score'}, meter(c.score, {label: t('ask.confidence') + ' ' + n}), h('b', {class: 'num'}, c.score.toFixed(2)))));
 }
 function light(id) {
   for (const e of ui.moves.querySelectorAll('[data-chunk]')) e.classList.toggle('lit', e.dataset.chunk === id);

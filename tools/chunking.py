@@ -331,7 +331,7 @@ def documents(url):
     """{document id: (path, Text)}"""
     out, after = {}, ""
     while True:
-        page = call(url, "/v1/collections/default/documents?limit=100" + ("&after=" + urllib.parse.quote(after, safe="") if after else ""))
+        page = call(url, "/v1/collections/default/documents?limit=100" + (after and "&after=" + urllib.parse.quote(after, safe="")))
         for d in page["documents"]:
             doc = call(url, "/v1/collections/default/documents/" + urllib.parse.quote(d["id"], safe=""))
             out[d["id"]] = (doc["source"], Text(doc["text"]))
@@ -371,7 +371,8 @@ def sample(args):
         if style != "headings":
             continue  # a server cuts as ingest does
         with tempfile.TemporaryDirectory() as data:
-            subprocess.run([args.ragd, "ingest", "--data", data, str(ROOT / "sample" / "docs")], check=True, stdout=subprocess.DEVNULL,
+            subprocess.run([args.ragd, "ingest", "--data", data, str(ROOT / "sample" / "docs")], check=True,
+                           stdout=subprocess.DEVNULL,
                            env=clean_env(RAGD_CHUNKING_SIZE_TOKENS=str(size), RAGD_CHUNKING_OVERLAP_TOKENS=str(overlap)))
             server = eval_sample.Server(args.ragd, data)
             try:

@@ -81,6 +81,8 @@ static void add_hit(struct buf *out, const struct hits *h, uint32_t i)
         json_add_null(out);
     json_add_key(out, "fused");
     json_add_fixed(out, (double)h->items[i].fused, 4);
+    json_add_key(out, "reranked");
+    json_add_fixed(out, (double)h->items[i].reranked, 4);
     json_add_close(out, '}');
     json_add_close(out, '}');
 }

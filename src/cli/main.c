@@ -44,6 +44,7 @@ const struct cli_command cli_commands[] = {
      "  --chunk-style headings|windows   with --chunk: as ingest does, or windows of a fixed size, to compare\n"
      "  --ablation      one row for each pipeline configuration\n"
      "  --run FILE      write a TREC run file, 100 a query\n"
+     "  --rerank-rows FILE   write what the reranker sees of its candidates, a line each\n"
      "  --hits FILE     write the first 64 chunks of each query, a JSON line a query\n"
      "  --json          the numbers as one JSON object\n",
      cmd_eval, false},

@@ -9,6 +9,7 @@
 #include "daemon/open.h"
 #include "index/manifest.h"
 #include "index/segment.h"
+#include "index/vectors.h"
 #include "sys/file.h"
 #include "wire/json_out.h"
 
@@ -114,6 +115,26 @@ uint32_t verify_segments(const char *data, const struct analyzer *an, verify_fou
     return fine;
 }
 
+/* An older format is fine: what it held is read from the database. */
+static void verify_vectors(const char *data, struct findings *f)
+{
+    char dir[4200], path[4500];
+    snprintf(dir, sizeof dir, "%s/segments", data);
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        size_t n = strlen(e->d_name);
+        if (n < 5 || strcmp(e->d_name + n - 4, ".vec") != 0)
+            continue;
+        struct rag_err err = {0};
+        snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        rag_code rc = vector_file_verify(path, &err);
+        if (rc && rc != RAG_ENOTFOUND && rc != RAG_EVERSION)
+            found(f, path, err.msg[0] ? err.msg : rag_code_name(rc));
+    }
+    if (d)
+        closedir(d);
+}
+
 static int verify_database(const char *data, struct findings *f, struct store_counts *counts)
 {
     struct store_reader *r = NULL;
@@ -170,6 +191,7 @@ int cmd_verify(int argc, char **argv)
     verify_database(cfg.data, &f, &counts);
     verify_manifest(cfg.data, found, &f);
     f.segments = verify_segments(cfg.data, an, found, &f);
+    verify_vectors(cfg.data, &f);
     if (json)
         printf(
             "{\"ok\":%s,\"collections\":%llu,\"documents\":%llu,\"chunks\":%llu,\"segment_files\":%u,\"findings\":[%.*s]}\n",
@@ -183,7 +205,7 @@ int cmd_verify(int argc, char **argv)
     if (f.n)
         cli_fail(
             0,
-            "verify: %s: %u findings: segment files are rebuilt by ragd serve; restore a damaged database from a copy",
+            "verify: %s: %u findings: segment and vector files are rebuilt by ragd serve; restore a damaged database from a copy",
             cfg.data, f.n);
     status = f.n ? EXIT_FAIL : EXIT_OK;
     buf_clear(&f.json);

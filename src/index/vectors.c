@@ -211,8 +211,10 @@ static bool hold_source(struct vector_block *b, const struct vector_block *from)
 
 static void share_tokens(struct vector_block *b, uint32_t row, const struct vector_block *from, uint32_t from_row)
 {
+    if (!b->tokens) /* and `from` may be being sealed on another thread */
+        return;
     struct str codes = vector_block_tokens(from, from_row);
-    if (!b->tokens || codes.len == 0)
+    if (codes.len == 0)
         return;
     struct token_run *run = from->tokens ? from->tokens[from_row].run : NULL;
     if (run) {
@@ -367,18 +369,6 @@ rag_code vector_block_write(const struct vector_block *b, const char *dir, const
     return vector_block_open(path, &b->space, b->h->rows, out, err);
 }
 
-rag_code vector_block_verify(const struct vector_block *b, struct rag_err *err)
-{
-    uint64_t sum = 0;
-    for (uint32_t r = 0; r < b->h->rows && !b->tokens; r++) {
-        struct str codes = vector_block_tokens(b, r);
-        sum = codes.len ? hash_bytes(codes.ptr, codes.len, sum) : sum;
-    }
-    return b->tokens || sum == b->h->tokens_checksum
-               ? RAG_OK
-               : rag_err_set(err, RAG_ECORRUPT, "vectors: the checksum of the tokens does not match");
-}
-
 /* Header and size; *l is what they say. */
 static rag_code header_check(const char *base, size_t len, const char *name, struct vec_layout *l,
                              struct rag_err *err)
@@ -420,6 +410,28 @@ static bool rows_ok(const char *base, const struct vec_layout *l)
             return false;
     }
     return h->rows ? ends[h->rows - 1] == h->token_bytes : h->token_bytes == 0;
+}
+
+rag_code vector_file_verify(const char *path, struct rag_err *err)
+{
+    struct file_map map = {0};
+    struct vec_layout l;
+    rag_code rc = file_map_open(&map, path);
+    if (rc)
+        return rag_err_set(err, rc, "vectors %s: cannot map", path);
+    const struct vec_header *h = map.ptr;
+    rc = header_check(map.ptr, map.len, path, &l, err);
+    if (!rc && !rows_ok(map.ptr, &l))
+        rc = rag_err_set(err, RAG_ECORRUPT, "vectors %s: values out of range", path);
+    const char *codes = rc ? NULL : (const char *)map.ptr + l.bytes;
+    const uint64_t *ends = rc ? NULL : (const void *)((const char *)map.ptr + l.token_ends);
+    uint64_t sum = 0, from = 0;
+    for (uint32_t r = 0; !rc && r < h->rows; from = ends[r++])
+        sum = ends[r] > from ? hash_bytes(codes + from, ends[r] - from, sum) : sum;
+    if (!rc && sum != h->tokens_checksum)
+        rc = rag_err_set(err, RAG_ECORRUPT, "vectors %s: the checksum of the tokens does not match", path);
+    file_map_clear(&map);
+    return rc;
 }
 
 static rag_code block_check(const char *base, size_t len, const struct vector_space *space, uint32_t n_rows,

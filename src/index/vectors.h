@@ -56,14 +56,16 @@ RAG_MUST_CHECK rag_code vector_block_write(const struct vector_block *b, const c
                                            struct vector_block **out, struct rag_err *err);
 /* Maps and checks: magic, version (RAG_EVERSION), sizes and checksum (RAG_ECORRUPT); another model, mean, number of rows
  * or, when the space wants tokens, rules of tokens: RAG_ECONFLICT. The tokens' own checksum is not looked at: it would
- * read the whole file, and wrong bits only spoil an order (vector_block_verify). */
+ * read the whole file, and wrong bits only spoil an order (vector_file_verify). */
 RAG_MUST_CHECK rag_code vector_block_open(const char *path, const struct vector_space *space, uint32_t n_rows,
                                           struct vector_block **out, struct rag_err *err);
-/* Whether the tokens are what was written. Reads all of them. RAG_ECORRUPT. */
-RAG_MUST_CHECK rag_code vector_block_verify(const struct vector_block *b, struct rag_err *err);
 /* The same on bytes in memory (copied), for fuzzing. */
 RAG_MUST_CHECK rag_code vector_block_open_bytes(struct str bytes, const struct vector_space *space,
                                                 uint32_t n_rows, struct vector_block **out,
                                                 struct rag_err *err);
+
+/* Whether a file is what was written, tokens and all; of whatever model and segment. Reads it whole. RAG_EVERSION,
+ * RAG_ECORRUPT; RAG_ENOTFOUND. */
+RAG_MUST_CHECK rag_code vector_file_verify(const char *path, struct rag_err *err);
 
 #endif

@@ -1,12 +1,13 @@
 #include "model/token_weight.h"
 
+#include <math.h>
 #include <unicode/uchar.h>
 
 #include "base/mem.h"
 #include "text/utf8.h"
 
-/* Pieces more frequent than e^-7 (articles, particles, single letters) are left out. */
-static const double MOST_FREQUENT = -7;
+/* Nats: no vocabulary has a piece so rare, but a file may say anything. */
+static const double MOST = 64;
 
 struct token_weights {
     uint32_t n;
@@ -28,9 +29,9 @@ static bool has_word(struct str piece)
 /* A rare piece says more: its information in nats, in place of its IDF in a collection. */
 static float weight_of(struct str piece, double log_probability)
 {
-    if (!has_word(piece) || (log_probability < 0 && log_probability > MOST_FREQUENT))
+    if (!has_word(piece))
         return 0;
-    return log_probability < 0 ? (float)-log_probability : 1; /* 1: WordPiece does not know */
+    return log_probability < 0 ? (float)fmin(-log_probability, MOST) : 1; /* 1: WordPiece does not know */
 }
 
 rag_code token_weights_new(const struct tokenizer *t, struct token_weights **out)

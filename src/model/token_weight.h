@@ -1,7 +1,6 @@
 /* model/token_weight.h - how much a token of a question says in late interaction, and which tokens say nothing.
  *
- * 0: punctuation, unknown pieces and the commonest pieces of the language, which are neither kept of passages nor asked
- * for. Immutable; safe from any thread. */
+ * 0: pieces without a letter or digit, which are neither kept of passages nor asked for. Immutable; safe from any thread. */
 #ifndef RAGD_MODEL_TOKEN_WEIGHT_H
 #define RAGD_MODEL_TOKEN_WEIGHT_H
 

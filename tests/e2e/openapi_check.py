@@ -7,6 +7,7 @@ collected; conftest.py fails the test in which it happened.
 The validator knows the keywords that the description uses, and refuses others, so that none is silently ignored.
 """
 import functools
+import gzip
 import http.client
 import json
 import pathlib
@@ -241,6 +242,8 @@ def check_body(asked, response, raw):
     described = response_of(method, path, response.status)
     media_type = (response.headers.get("Content-Type") or "").partition(";")[0]
     media = described.get("content", {}).get(media_type)
+    if response.headers.get("Content-Encoding") == "gzip" and method != "HEAD" and raw:
+        raw = gzip.decompress(raw)
     why = body_error(media_type, media, raw) if media and method != "HEAD" else None
     if not why and response.status in (200, 201):
         why = request_error(method, path, kind, body)

@@ -52,7 +52,8 @@ def test_windows_have_the_size_and_the_overlap_in_the_tokens_of_the_tool(tmp_pat
 
 
 def test_hits_have_place_and_headings_of_markdown(tmp_path):
-    page = "# One\n\nApples **are** red, and they grow on trees in many countries of the north.\n\n## Two \"quoted\"\n\nPears are green and sweet, 梨是绿的。\n"
+    page = ("# One\n\nApples **are** red, and they grow on trees in many countries of the north.\n\n"
+            "## Two \"quoted\"\n\nPears are green and sweet, 梨是绿的。\n")
     found = hits(tmp_path, [{"_id": "guide/a.md", "title": "One", "text": page}], "pears")
     assert found[0]["heading_path"].split("\x1f") == ["One", 'Two "quoted"'] and "梨是绿的" in found[0]["text"]
     assert found[0]["end"] - found[0]["start"] == len(found[0]["text"])

@@ -97,6 +97,34 @@ def test_a_kill_while_embedding_loses_nothing(serve, env):
     assert ragd("verify", "--data", again.data, env=env).returncode == 0
 
 
+def reranked_by(server):
+    status, a = server.request("POST", "/v1/query", {"query": "年费 白金卡", "explain": True})
+    assert status == 200, a
+    return a["explain"]["reranking"]["parts"]
+
+
+def test_late_interaction_is_turned_off_and_on_again(serve, env):
+    off = {**env, "RAGD_RERANKING_LATE_INTERACTION": "false"}
+    server = serve(env=env).ready()
+    post_documents(server, 0, 40)
+    assert wait_for_vectors(server, 40)["embedded"] == 40
+    assert reranked_by(server) == "features,late_interaction"
+    server.stop()
+    without = serve(env=off).ready()
+    assert wait_for_vectors(without, 40)["embedded"] == 0
+    post_documents(without, 40, 60)
+    assert wait_for_vectors(without, 60)["embedded"] == 20
+    assert reranked_by(without) == "features"
+    without.stop()
+    again = serve(env=env).ready()
+    assert wait_for_vectors(again, 60)["embedded"] == 20  # those that have no tokens yet
+    assert reranked_by(again) == "features,late_interaction"
+    again.stop()
+    last = serve(env=env).ready()
+    assert wait_for_vectors(last, 60)["embedded"] == 0
+    assert ragd("verify", "--data", last.data, env=env).returncode == 0
+
+
 def test_another_model_takes_over_while_the_old_one_serves(serve, env):
     server = serve(env=env).ready()
     post_documents(server, 0, 60)
@@ -291,8 +319,8 @@ def test_eval_of_each_leg_and_vectors_that_are_kept(judged, env, tmp_path):
     second = json.loads(run("--legs", "hybrid", "--ablation").out)
     assert second["embedded"] == 0
     names = [r["name"] for r in second["rows"]]
-    assert names[:4] == ["hybrid", "bm25", "dense", "hybrid, rrf"]
-    assert second["rows"][2]["metrics"] == o["rows"][0]["metrics"]
+    assert names[:7] == ["hybrid", "with features", "with late interaction", "full", "bm25", "dense", "hybrid, rrf"]
+    assert second["rows"][5]["metrics"] == o["rows"][0]["metrics"]
     [file] = pathlib.Path(kept).iterdir()
     raw = file.read_bytes()
     file.write_bytes(raw[:-7])  # a run that was cut off: half a record

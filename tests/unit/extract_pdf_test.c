@@ -201,6 +201,28 @@ TEST(paragraphs_side_by_side_are_not_read_across)
     stop();
 }
 
+TEST(columns_in_the_middle_of_a_page_are_not_read_line_by_line)
+{
+    static const char *const left[] = {"小额免密默认一千元以内，可以自行", "关闭；商户退货的，退款原路退回，",
+                                       "通常七个工作日内入账，不能退成现", "金。"},
+                             *const right[] = {"自账单日起六十天内提出，银行四十", "五天内答复；逾期没有提出的，视为",
+                                               "认可账单，此后不再受理同一笔交易", "的疑问。"};
+    begin("");
+    page_begin();
+    line(50, 60, 10, "本页上方的段落占满整个版心的宽度，说明两栏里的条文从哪一天开始施行。");
+    for (int i = 0; i < 4; i++) { /* as pdftotext has it when lines are set wide and the gutter is narrow */
+        line(50, 100 + 15.5 * i, 10, left[i]);
+        line(234, 100 + 15.5 * i, 10, right[i]);
+    }
+    line(50, 190, 10, "本页下方的段落又占满整个版心的宽度，说明条文由谁来解释，以及何时修订。");
+    page_end();
+    check("P@1 本页上方的段落占满整个版心的宽度，说明两栏里的条文从哪一天开始施行。\n"
+          "P@1 小额免密默认一千元以内，可以自行关闭；商户退货的，退款原路退回，通常七个工作日内入账，不能退成现金。\n"
+          "P@1 自账单日起六十天内提出，银行四十五天内答复；逾期没有提出的，视为认可账单，此后不再受理同一笔交易的疑问。\n"
+          "P@1 本页下方的段落又占满整个版心的宽度，说明条文由谁来解释，以及何时修订。\n");
+    stop();
+}
+
 TEST(items_keep_the_lines_that_hang_below_them)
 {
     begin("");

@@ -548,7 +548,8 @@ TEST(tokens_go_where_their_rows_go)
         }
     CHECK_EQ(vector_block_token_bytes(a), bytes);
     CHECK_OK(vector_block_write(a, folder, "a.vec", &file, &err));
-    CHECK_OK(vector_block_verify(file, &err));
+    snprintf(path, sizeof path, "%s/a.vec", folder);
+    CHECK_OK(vector_file_verify(path, &err));
     CHECK_EQ(vector_block_token_bytes(file), bytes);
     /* One row of the memory, one of the file, one that came from the file by way of another block. */
     CHECK_OK(vector_block_new(&with, 3, &merged));
@@ -589,10 +590,10 @@ TEST(tokens_go_where_their_rows_go)
     snprintf(path, sizeof path, "%s/b.vec", folder);
     int fd = open(path, O_RDWR);
     CHECK(fd >= 0 && pwrite(fd, "?", 1, (off_t)file->len + 5) == 1 && close(fd) == 0);
-    CHECK_EQ(vector_block_verify(file, &err), RAG_ECORRUPT);
+    CHECK_EQ(vector_file_verify(path, &err), RAG_ECORRUPT);
     vector_block_unref(file);
     CHECK_OK(vector_block_open(path, &with, 2, &file, &err));
-    CHECK_EQ(vector_block_verify(file, &err), RAG_ECORRUPT);
+    CHECK_EQ(vector_file_verify(path, &err), RAG_ECORRUPT);
     vector_block_unref(file);
     for (const char *name = "abc"; *name; name++) {
         snprintf(path, sizeof path, "%s/%c.vec", folder, *name);

@@ -16,7 +16,7 @@ RAG_MUST_CHECK rag_code fusion_run(const struct query_analysis *qa, const struct
                                    struct hits *h);
 
 /* Turns raw numbers into score (per hit) and returns the confidence that the documents answer the question: 0..1,
- * calibrated on training questions (docs/quality.md). Hits in fused order. */
+ * calibrated on training questions (docs/quality.md). Hits in their final order. */
 float calibrate_hits(const struct query_analysis *qa, struct hits *h);
 
 #endif

@@ -15,6 +15,8 @@ static const float COLUMN_NAMED = 0.01F; /* least weight of the question's terms
 static const float WORDS_KNOWN = 0.80F;  /* least share of the question that the collection has: an unknown word may name a row */
 static const float WORTH_A_LOOK = 0.70F; /* of the best unit's score */
 static const float ROW_NAMED = 0.10F;    /* ... in a value of the row */
+static const float VALUE_NAMED = 0.05F;  /* ... in a value that says which row it is: more than a stop word */
+static const float MOST_OF_VALUE = 0.5F; /* ... of its bytes, where it holds a digit: 12期, not "¥80,000 in the card year" */
 static const float ANSWERED = 0.50F;     /* least probability times that of the documents answering at all */
 
 /* Terms of the question in a text, in order. */
@@ -50,7 +52,7 @@ uint32_t extract_best_units(const struct extract *x, uint32_t *out, uint32_t mos
     uint32_t n = 0;
     for (uint32_t i = 0; i < x->n_units; i++) {
         const struct unit *u = &x->units[i];
-        if (!(u->score > 0) || u->question)
+        if (!(u->score > 0) || u->question || u->other_subject)
             continue;
         uint32_t at = n < most ? n++ : most;
         for (; at > 0 && x->units[out[at - 1]].score < u->score; at--)
@@ -62,6 +64,14 @@ uint32_t extract_best_units(const struct extract *x, uint32_t *out, uint32_t mos
     return n;
 }
 
+static bool has_digit(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] >= '0' && s.ptr[i] <= '9')
+            return true;
+    return false;
+}
+
 /* Short, no sentence, and with a digit where an amount or a date is asked for. */
 static bool will_do(enum span_kind kind, struct str value)
 {
@@ -70,27 +80,25 @@ static bool will_do(enum span_kind kind, struct str value)
                                               value.ptr[value.len - 1] == '.');
     if (value.len == 0 || sentence || utf8_count(value) > LONGEST_CELL)
         return false;
-    bool digit = false;
-    for (size_t i = 0; i < value.len; i++)
-        digit = digit || (value.ptr[i] >= '0' && value.ptr[i] <= '9');
-    return digit || kind > SPAN_TIME || kind == SPAN_NONE;
+    return has_digit(value) || kind > SPAN_TIME || kind == SPAN_NONE;
 }
 
-/* Weight of the question's terms in a text, each once. */
-static rag_code weight_in(const struct extract *x, struct str s, float *weight, uint32_t *bytes)
+/* Terms of the question in a text, and the bytes that those outside `except` cover. */
+static rag_code mask_in(const struct extract *x, struct str s, uint64_t except, uint64_t *mask, uint32_t *bytes)
 {
     struct span_term terms[MAX_TERMS];
     uint32_t n = 0, last = 0;
-    uint64_t mask = 0;
+    *mask = 0;
     *bytes = 0;
     rag_code rc = s.len ? terms_in(x, s, terms, &n) : RAG_OK;
     for (uint32_t i = 0; i < n; i++) {
-        mask |= (uint64_t)1 << terms[i].term;
+        *mask |= (uint64_t)1 << terms[i].term;
+        if (except >> terms[i].term & 1)
+            continue;
         if (terms[i].end > last)
             *bytes += terms[i].end - (terms[i].start > last ? terms[i].start : last);
         last = terms[i].end > last ? terms[i].end : last;
     }
-    *weight = mask_weight(x, mask);
     return rc;
 }
 
@@ -130,52 +138,82 @@ static rag_code is_of_kind(const struct extract *x, const struct span_question *
 struct row_reading {
     float column, row; /* most of the question's weight in a column's name, by its share of it; in a value */
     uint32_t named;    /* the cell under that column */
+    bool partly;       /* ... which holds other words of the question too: not all of it answers */
     uint32_t typed, n_typed; /* a cell of the kind asked for, and how many there are */
 };
+
+/* Does the cell say which row it is? Then *value has its words of the question, which with those of its column's name name
+ * no other column: in "Cover: Travel accident; Travel: none" the question's "travel" is used up. *partly: it holds some. */
+static rag_code names_row(const struct extract *x, const struct cell *c, uint64_t *value, bool *partly, uint64_t *named,
+                          float *most)
+{
+    uint32_t bytes, ignored;
+    uint64_t key = 0;
+    rag_code rc = mask_in(x, c->value, 0, value, &bytes);
+    float weight = mask_weight(x, *value);
+    *most = weight > *most ? weight : *most;
+    *partly = weight >= VALUE_NAMED;
+    if (!*partly || (has_digit(c->value) && (float)bytes < MOST_OF_VALUE * (float)c->value.len))
+        *value = 0;
+    else if (!rc)
+        rc = mask_in(x, c->key, 0, &key, &ignored);
+    *named |= *value | key;
+    return rc;
+}
 
 static rag_code read_row(const struct extract *x, const struct span_question *q, const struct cell *cells, uint32_t n,
                          struct row_reading *r)
 {
+    uint64_t values[MAX_CELLS], named = 0;
+    bool partly[MAX_CELLS];
+    rag_code rc = RAG_OK;
     *r = (struct row_reading){0};
-    for (uint32_t i = 0; i < n; i++) {
-        float key, value;
-        uint32_t bytes, ignored;
+    for (uint32_t i = 0; i < n && !rc; i++)
+        rc = names_row(x, &cells[i], &values[i], &partly[i], &named, &r->row);
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        uint64_t key;
+        uint32_t bytes;
         bool typed = false;
-        rag_code rc = weight_in(x, cells[i].key, &key, &bytes);
-        if (!rc)
-            rc = weight_in(x, cells[i].value, &value, &ignored);
-        if (!rc && !(value > 0))
+        if (values[i])
+            continue;
+        rc = mask_in(x, cells[i].key, named, &key, &bytes);
+        if (!rc && !partly[i])
             rc = is_of_kind(x, q, cells[i].value, &typed);
-        if (rc)
-            return rc;
-        r->row = value > r->row ? value : r->row;
-        key *= cells[i].key.len ? (float)bytes / (float)cells[i].key.len : 0;
-        if (!(value > 0) && key > r->column) {
-            r->column = key;
+        float weight = mask_weight(x, key & ~named) * (cells[i].key.len ? (float)bytes / (float)cells[i].key.len : 0);
+        if (weight > r->column) {
+            r->column = weight;
             r->named = i;
+            r->partly = partly[i];
         }
         r->typed = typed ? i : r->typed;
         r->n_typed += typed;
     }
-    return RAG_OK;
+    return rc;
 }
 
 /* In a row that the question names: the value under the column that it names too, else the only one of the kind that it
- * asks for. *has_column: the question names a column, whether its cell will do or not. */
+ * asks for. *column: the value under the column that the question names, whether it will do or not; else empty. */
 static rag_code asked_cell(const struct extract *x, const struct unit *u, const struct span_question *q, struct str *out,
-                           bool *has_column)
+                           struct str *column)
 {
     struct cell cells[MAX_CELLS];
     struct row_reading r;
     rag_code rc = read_row(x, q, cells, extract_row_cells(x, u, cells, MAX_CELLS), &r);
     bool known = x->h->known_mass >= WORDS_KNOWN * x->h->idf_mass;
-    *has_column = !rc && r.column >= COLUMN_NAMED;
-    if (rc || !known || r.row < ROW_NAMED || (!*has_column && r.n_typed != 1))
+    bool has_column = !rc && r.column >= COLUMN_NAMED;
+    if (has_column)
+        *column = cells[r.named].value;
+    if (rc || !known || r.row < ROW_NAMED || (has_column ? r.partly : r.n_typed != 1))
         return rc;
-    const struct cell *c = &cells[*has_column ? r.named : r.typed];
-    if (will_do(q->kind, c->value) && !(*has_column && other_period(x->q->text, c->key)))
+    const struct cell *c = &cells[has_column ? r.named : r.typed];
+    if (will_do(q->kind, c->value) && !(has_column && other_period(x->q->text, c->key)))
         *out = c->value;
     return RAG_OK;
+}
+
+static bool is_inside(struct str part, struct str s)
+{
+    return part.ptr >= s.ptr && part.ptr + part.len <= s.ptr + s.len;
 }
 
 /* Does what is written of the unit hold these words: a record shows only some of its fields. */
@@ -187,7 +225,7 @@ static bool is_shown(const struct extract *x, const struct unit *u, struct str w
     uint64_t fields = extract_fields(x, c);
     for (uint32_t i = 0; i < c->n_units && i < 64; i++) {
         struct str s = unit_text(x, &x->units[c->first_unit + i]);
-        if ((fields >> i & 1) && words.ptr >= s.ptr && words.ptr + words.len <= s.ptr + s.len)
+        if ((fields >> i & 1) && is_inside(words, s))
             return true;
     }
     return false;
@@ -208,19 +246,21 @@ static rag_code look_at(struct extract *x, const struct span_question *q, uint32
 {
     const struct unit *u = &x->units[unit];
     struct span_candidate found[SPAN_CANDIDATES];
-    struct str cell = {0}, text = unit_text(x, u);
-    bool row = u->kind == UNIT_ROW || u->kind == UNIT_RECORD, has_column = false;
+    struct str cell = {0}, column = {0}, text = unit_text(x, u);
+    bool row = u->kind == UNIT_ROW || u->kind == UNIT_RECORD;
     uint32_t n = 0;
     if (worth < WORTH_A_LOOK)
         return RAG_OK;
-    rag_code rc = row ? asked_cell(x, u, q, &cell, &has_column) : RAG_OK;
+    rag_code rc = row ? asked_cell(x, u, q, &cell, &column) : RAG_OK;
     if (!rc && cell.len && worth >= CELL_WORTH)
         consider(x, unit, cell, worth, best);
-    if (!rc && !has_column)
+    if (!rc)
         rc = extract_unit_spans(x, u, worth, q, found, &n);
-    for (uint32_t i = 0; i < n; i++)
-        consider(x, unit, str_make(text.ptr + found[i].at.start, found[i].at.end - found[i].at.start),
-                 found[i].at.probability, best);
+    for (uint32_t i = 0; i < n; i++) {
+        struct str words = str_make(text.ptr + found[i].at.start, found[i].at.end - found[i].at.start);
+        if (!column.len || is_inside(words, column))
+            consider(x, unit, words, found[i].at.probability, best);
+    }
     return rc;
 }
 

@@ -29,8 +29,9 @@ struct unit {
     uint32_t chunk; /* index into extract.chunks */
     uint32_t start, end;
     uint8_t kind;
-    bool question;     /* ends with a question mark: asks, does not answer */
-    uint32_t head_row; /* UNIT_ROW: unit that names the columns, or NO_UNIT */
+    bool question;      /* ends with a question mark: asks, does not answer */
+    bool other_subject; /* is about another thing than the one that the question names */
+    uint32_t head_row;  /* UNIT_ROW: unit that names the columns, or NO_UNIT */
     uint64_t own;      /* terms of the question in it */
     uint64_t whole;    /* of own and context: not only as part of a longer word (金卡 in 白金卡) */
     uint64_t context;  /* ... in title, headings, table head, or the question it answers */
@@ -46,7 +47,10 @@ struct extract_chunk {
     struct chunk_view view;
     struct str text;
     uint64_t heading_whole;
-    uint64_t heading; /* terms of the question in title and heading path */
+    uint64_t heading;   /* terms of the question in title and heading path, as far as they are about it */
+    uint64_t innermost; /* ... in the last heading of the path */
+    bool witness;     /* only shows what things of one kind are called; nothing of it is quoted */
+    bool dialogue;    /* speakers stand before what they say */
     bool record;      /* a row of a sheet: its units are fields, and a UNIT_RECORD after them */
     float rank;       /* its BM25 over the best chunk's */
     uint32_t first_unit, n_units;
@@ -61,6 +65,7 @@ struct extract {
     struct arena *arena;
     struct qterm *terms;
     uint32_t n_terms;
+    bool has_keys; /* some term is a key */
     struct extract_chunk *chunks;
     uint32_t n_chunks;
     struct unit *units;
@@ -85,6 +90,10 @@ static inline struct str unit_text(const struct extract *x, const struct unit *u
 
 /* extract_units.c: fills terms, chunks and units. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code extract_gather(struct extract *x, uint32_t candidates);
+/* extract_subject.c: takes terms off the headings of a chunk that belong to other sections of its document. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_limit_headings(struct extract *x);
+/* ... marks units that are about something else. RAG_ENOMEM. */
+RAG_MUST_CHECK rag_code extract_find_subjects(struct extract *x);
 /* extract_select.c: scores units and fills chosen, in reading order. RAG_ENOMEM. */
 RAG_MUST_CHECK rag_code extract_select(struct extract *x, uint32_t most);
 /* extract_front.c: fills front and front_unit. RAG_ENOMEM. */

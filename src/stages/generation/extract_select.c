@@ -17,6 +17,7 @@ static const float CLOSE_BONUS = 0.08F;
 static const float QUESTION_MALUS = 0.35F; /* factor taken off a unit that only asks */
 static const float FORBIDDEN_MALUS =
     0.5F; /* under a heading like "Never say", when the question asks what to say */
+static const float OTHER_MALUS = 0.7F; /* about another thing than the one asked about; .5 and .9 change no answer of the sample */
 static const float REPEAT_MALUS = 0.50F; /* of a term that has been said */
 static const float TOO_ALIKE = 0.70F;    /* share of common signature bits: the same thing again */
 /* Least worth of a further unit against the first, by complexity. */
@@ -115,7 +116,7 @@ static float worth(const struct extract *x, const struct unit *u)
 {
     const struct extract_chunk *c = &x->chunks[u->chunk];
     struct str s = unit_text(x, u);
-    if (u->kind == UNIT_HEADING || u->kind == UNIT_FIELD)
+    if (u->kind == UNIT_HEADING || u->kind == UNIT_FIELD || c->witness)
         return 0;
     float own = mask_weight(x, u->own), w = covered(x, u);
     w *= 1 - RANK_SHARE + RANK_SHARE * c->rank;
@@ -123,6 +124,8 @@ static float worth(const struct extract *x, const struct unit *u)
         w += CLOSE_BONUS * own * (float)u->matched / (float)(u->last_at - u->first_at);
     if (extract_answers_type(x->qa->answer_type, u, s))
         w += TYPE_BONUS;
+    if (u->other_subject)
+        w *= 1 - OTHER_MALUS;
     if (u->question)
         w *= 1 - QUESTION_MALUS;
     if ((x->qa->kind == QUERY_UTTERANCE || x->qa->answer_type == ANSWER_PROCEDURE) && forbids(c))
@@ -167,6 +170,15 @@ static uint64_t keys_of(const struct extract *x, uint64_t mask)
     return keys;
 }
 
+/* Does the unit, or what it stands under, hold a word of the question that carries meaning, or go on with what was said? */
+static bool is_relevant(const struct extract *x, const struct unit *u)
+{
+    bool relevant = !x->has_keys || x->n_chosen == 0 || keys_of(x, u->own | u->context);
+    for (uint32_t i = 0; i < x->n_chosen && !relevant; i++)
+        relevant = x->units[x->chosen[i]].chunk == u->chunk;
+    return relevant;
+}
+
 /* Another row of a table of which one has been said that the question names better: not the row that was asked for. */
 static bool is_other_row(const struct extract *x, const struct unit *u)
 {
@@ -203,7 +215,7 @@ static uint32_t next_unit(const struct extract *x, uint64_t said, uint64_t must_
         if (!(u->score > 0) || (must_have && !(u->whole & must_have)))
             continue;
         float g = gain(x, u, must_have ? 0 : said);
-        if (g > most && !repeats(x, u) && !is_other_row(x, u)) {
+        if (g > most && is_relevant(x, u) && !repeats(x, u) && !is_other_row(x, u)) {
             most = g;
             best = i;
         }

@@ -10,6 +10,7 @@ enum {
     BYTES_A_CANDIDATE =
         400, /* of chunk text looked at; 15 candidates: 6 KB, about 250 us at the analyser's 25 MB/s */
     CHUNKS_AT_LEAST = 3,
+    WITNESSES = 24, /* further chunks that are read for the names of things */
     UNITS_A_CHUNK = 256, /* a longer chunk is read up to here */
     FILTER_BITS = 4096,
     MAX_PARTS = 32,
@@ -68,6 +69,7 @@ static rag_code gather_terms(struct extract *x)
     }
     for (uint32_t i = 0; i < x->n_terms; i++) {
         x->terms[i].key = x->terms[i].key && x->terms[i].weight >= 0.3F * most;
+        x->has_keys = x->has_keys || x->terms[i].key;
         x->terms[i].weight /= sum;
     }
     return RAG_OK;
@@ -353,9 +355,11 @@ static rag_code mark_heading(struct extract *x, struct extract_chunk *c, const s
     rag_code rc = RAG_OK;
     do {
         rc = analyzer_run(x->an, part, ANALYZE_DOCUMENT, l);
+        c->innermost = 0;
         for (uint32_t i = 0; !rc && i < l->n; i++) {
             uint64_t bit = term_bit(x, f, term_text(l, i), filter_key(term_text(l, i)));
             c->heading |= bit;
+            c->innermost |= bit;
             c->heading_whole |= l->items[i].kind == TERM_SUBWORD ? 0 : bit;
         }
         part = path_next(&path);
@@ -415,48 +419,88 @@ static bool is_record(struct str path)
     return last.len > 4 && memcmp(last.ptr, "row ", 4) == 0;
 }
 
+static bool has_table(const struct extract_chunk *c)
+{
+    return is_row(c->text) || is_row(c->view.heading_path);
+}
+
+/* Reads a chunk and cuts it into units; of a witness only rows matter. */
+static rag_code add_chunk(struct extract *x, uint32_t hit, bool witness, struct extract_chunk **out)
+{
+    rag_code rc = RAG_OK;
+    struct chunk_ref ref = x->h->items[hit].ref;
+    const struct segment *s = x->h->list->e[ref.entry].segment;
+    struct extract_chunk *c = &x->chunks[x->n_chunks];
+    *c = (struct extract_chunk){.hit = hit, .witness = witness, .first_unit = x->n_units};
+    segment_chunk(s, ref.chunk, &c->view);
+    c->text = segment_chunk_text(s, ref.chunk, x->arena);
+    c->record = is_record(c->view.heading_path);
+    if (c->record)
+        rc = cut_record(x, x->n_chunks);
+    else if (!witness || has_table(c))
+        rc = cut_text(x, x->n_chunks);
+    c->n_units = x->n_units - c->first_unit;
+    x->n_chunks++;
+    *out = c;
+    return rc;
+}
+
+/* Is an earlier chunk, which may be quoted, of the same document? */
+static bool is_of_quoted_doc(const struct extract *x, const struct extract_chunk *c)
+{
+    for (uint32_t i = 0; i < x->n_chunks; i++) {
+        const struct extract_chunk *d = &x->chunks[i];
+        if (!d->witness && d->view.seq == c->view.seq && str_eq(d->view.document_id, c->view.document_id))
+            return true;
+    }
+    return false;
+}
+
+static rag_code mark_chunks(struct extract *x, uint32_t candidates, const struct term_filter *f, struct term_list *l)
+{
+    float best = x->h->items[0].fused;
+    size_t bytes = 0;
+    uint32_t witnesses = 0;
+    rag_code rc = RAG_OK;
+    for (uint32_t i = 0; i < x->h->n && i < candidates + WITNESSES && witnesses < WITNESSES && !rc; i++) {
+        struct extract_chunk *c;
+        float rank = best > 0 ? x->h->items[i].fused / best : 1;
+        bool enough = bytes >= (size_t)candidates * BYTES_A_CANDIDATE || rank < RANK_AT_LEAST;
+        bool witness = i >= candidates || (x->n_chunks >= CHUNKS_AT_LEAST && enough);
+        rc = add_chunk(x, i, witness, &c);
+        c->rank = rank;
+        witnesses += witness;
+        bytes += witness ? 0 : c->text.len;
+        if (!rc && !witness)
+            rc = mark_units(x, c, f, l);
+        if (!rc && (!witness || is_of_quoted_doc(x, c)))
+            rc = mark_heading(x, c, f, l);
+    }
+    return rc;
+}
+
 rag_code extract_gather(struct extract *x, uint32_t candidates)
 {
-    uint32_t n = candidates < x->h->n ? candidates : x->h->n;
     struct term_filter f = {{0}};
     struct term_list l;
     rag_code rc = gather_terms(x);
-    x->chunks = arena_array(x->arena, n, sizeof *x->chunks);
+    uint32_t most = candidates + WITNESSES;
+    x->chunks = arena_array(x->arena, x->h->n < most ? x->h->n : most, sizeof *x->chunks);
     if (rc || !x->chunks)
         return RAG_ENOMEM;
     for (uint32_t i = 0; i < x->n_terms; i++) {
         uint32_t k = filter_key(x->terms[i].text) % FILTER_BITS;
         f.bits[k / 64] |= (uint64_t)1 << (k % 64);
     }
-    float best = x->h->items[0].fused;
-    size_t bytes = 0;
     term_list_init(&l);
-    for (uint32_t i = 0; i < n && !rc; i++) {
-        const struct hit *hit = &x->h->items[i];
-        const struct segment *s = x->h->list->e[hit->ref.entry].segment;
-        struct extract_chunk *c = &x->chunks[x->n_chunks];
-        c->rank = best > 0 ? hit->fused / best : 1;
-        if (x->n_chunks >= CHUNKS_AT_LEAST &&
-            (bytes >= (size_t)candidates * BYTES_A_CANDIDATE || c->rank < RANK_AT_LEAST))
-            continue;
-        c->hit = i;
-        segment_chunk(s, hit->ref.chunk, &c->view);
-        c->text = segment_chunk_text(s, hit->ref.chunk, x->arena);
-        c->record = is_record(c->view.heading_path);
-        c->first_unit = x->n_units;
-        bytes += c->text.len;
-        rc = c->record ? cut_record(x, x->n_chunks) : cut_text(x, x->n_chunks);
-        c->n_units = x->n_units - c->first_unit;
-        x->n_chunks++;
-        if (!rc)
-            rc = mark_units(x, c, &f, &l);
-        if (!rc)
-            rc = mark_heading(x, c, &f, &l);
-        if (!rc)
-            set_context(x, c);
-        if (!rc && c->record && c->n_units)
-            rc = add_record(x, c);
-    }
+    rc = mark_chunks(x, candidates, &f, &l);
     term_list_clear(&l);
-    return rc;
+    if (!rc)
+        rc = extract_limit_headings(x);
+    for (uint32_t i = 0; i < x->n_chunks && !rc; i++) {
+        set_context(x, &x->chunks[i]);
+        if (x->chunks[i].record && x->chunks[i].n_units)
+            rc = add_record(x, &x->chunks[i]);
+    }
+    return rc ? rc : extract_find_subjects(x);
 }

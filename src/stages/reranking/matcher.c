@@ -67,6 +67,21 @@ static void add_term(struct matcher *m, const struct chartab *t, const struct fo
     m->n++;
 }
 
+static uint8_t two(const uint16_t *c)
+{
+    return (uint8_t)(c[0] * 37 + c[1] * 11);
+}
+
+static void index_runs(struct matcher *m)
+{
+    memset(m->run_first, UINT8_MAX, sizeof m->run_first);
+    for (uint32_t i = m->question.n < 2 ? 0 : m->question.n - 1; i-- > 0;) {
+        uint8_t *head = &m->run_first[two(m->question.c + i)];
+        m->run_next[i] = *head;
+        *head = (uint8_t)i;
+    }
+}
+
 /* Byte offset of the question's first use of a term; its end when it is not found. */
 static uint32_t place_of(const struct query_analysis *qa, struct str text)
 {
@@ -86,6 +101,8 @@ rag_code matcher_init(struct matcher *m, const struct query *q, const struct que
     for (uint32_t i = 0; i < h->n_terms; i++)
         all += h->terms[i].impact;
     rag_code rc = fold_text(q->text, RERANK_QUESTION, a, &m->question);
+    if (!rc)
+        index_runs(m);
     for (uint32_t i = 0; i < h->n_terms && m->n < RERANK_TERMS && all > 0 && !rc; i++) {
         struct folded f;
         rc = fold_text(h->terms[i].text, RERANK_QUESTION, a, &f);
@@ -188,20 +205,21 @@ static float nearness(const struct matcher *m, const struct sightings *s)
     return fminf(sum, 1);
 }
 
-/* Length of the longest run of characters that both have; separators count as characters but not on their own. */
-static uint32_t common_run(const struct folded *q, const struct folded *f, uint8_t *runs)
+/* Length of the longest run of two or more characters that question and text have in common. Runs are found by the first
+ * two characters; a place whose predecessors are equal too belongs to a run that was measured already. */
+static uint32_t common_run(const struct matcher *m, const struct folded *f)
 {
+    const uint16_t *q = m->question.c;
     uint32_t best = 0;
-    memset(runs, 0, (size_t)f->n + 1);
-    for (uint32_t i = 0; i < q->n; i++) {
-        uint16_t c = q->c[i];
-        uint8_t most = 0;
-        for (uint32_t j = f->n; j > 0; j--) { /* runs[j]: of the run that ends with q[i - 1] and f[j - 1] */
-            runs[j] = (uint8_t)(f->c[j - 1] == c ? runs[j - 1] + 1 : 0);
-            most = runs[j] > most ? runs[j] : most;
+    for (uint32_t j = 0; j + 1 < f->n; j++)
+        for (uint8_t i = m->run_first[two(f->c + j)]; i != UINT8_MAX; i = m->run_next[i]) {
+            if (q[i] != f->c[j] || (i && j && q[i - 1] == f->c[j - 1]))
+                continue;
+            uint32_t n = 1, most = m->question.n - i < f->n - j ? m->question.n - i : f->n - j;
+            while (n < most && q[i + n] == f->c[j + n])
+                n++;
+            best = n > 1 && n > best ? n : best;
         }
-        best = most > best ? most : best;
-    }
     return best;
 }
 
@@ -244,9 +262,8 @@ rag_code matcher_features(const struct matcher *m, const struct chunk_view *view
     uint32_t cap = body.n;
     struct sightings in = {0}, over = {0};
     uint32_t *ends = rc ? NULL : arena_alloc(a, ((size_t)body.n + 1) * sizeof *ends);
-    uint8_t *runs = rc ? NULL : arena_alloc(a, RERANK_TEXT + 1);
     in.items = rc ? NULL : arena_alloc(a, ((size_t)cap + 1) * sizeof *in.items);
-    if (!ends || !runs || !in.items)
+    if (!ends || !in.items)
         return RAG_ENOMEM;
     in.cap = cap;
     find_terms(m, &body, &in);
@@ -257,9 +274,9 @@ rag_code matcher_features(const struct matcher *m, const struct chunk_view *view
     x[RERANK_COVERAGE] = mass_of(m, in.seen | over.seen);
     x[RERANK_SENTENCE] = best_sentence(m, &in, ends, find_ends(text, body.n, ends));
     x[RERANK_NEARNESS] = nearness(m, &in);
-    x[RERANK_PHRASE] = (float)common_run(&m->question, &body, runs) / length;
+    x[RERANK_PHRASE] = (float)common_run(m, &body) / length;
     x[RERANK_HEADING] = mass_of(m, over.seen);
-    x[RERANK_NAME] = (float)common_run(&m->question, &name, runs) / longer;
+    x[RERANK_NAME] = (float)common_run(m, &name) / longer;
     x[RERANK_NUMBERS] = numbers ? (float)__builtin_popcountll(numbers & (in.seen | over.seen)) /
                                       (float)__builtin_popcountll(numbers)
                                 : 0;

@@ -8,8 +8,11 @@
 #include "stages/reranking/reranking_int.h"
 #include "sys/clock.h"
 
-static const float weights[RERANK_FEATURES] = {0};
-static const float late_weight = 0.15F;
+static const float weights[RERANK_FEATURES] = {
+    [RERANK_COVERAGE] = 0.16F, [RERANK_PHRASE] = 0.02F,  [RERANK_HEADING] = 0.30F,
+    [RERANK_NAME] = 0.06F,     [RERANK_NUMBERS] = 0.02F,
+};
+static const float late_weight = 0.06F;
 
 const char *rerank_feature_name(enum rerank_feature f)
 {
@@ -158,13 +161,13 @@ rag_code rerank_run(const struct query *q, const struct query_analysis *qa, cons
             rc = look(m, h, out->n, deadline_ns, a, out->rows);
         out->features = true;
     }
-    if (rc == RAG_ETIMEOUT)
-        *out = (struct rerank_report){.skipped = "no time left"};
-    if (rc)
-        return rc;
-    if (out->late)
+    if (!rc && out->late)
         add_late(out->rows, out->n, n_late);
-    if (out->features)
+    if (!rc && out->features)
         add_features(out->rows, out->n);
-    return put_in_order(h, out, a);
+    if (!rc)
+        rc = put_in_order(h, out, a);
+    if (rc) /* no rows: there may be none, and the order is not theirs */
+        *out = (struct rerank_report){.skipped = rc == RAG_ETIMEOUT ? "no time left" : "out of memory"};
+    return rc;
 }

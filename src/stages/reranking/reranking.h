@@ -40,7 +40,8 @@ struct rerank_report {
 
 /* Orders the first `candidates` hits anew by fused + gain, and sets `reranked` of each; the rest keeps its order behind
  * them. Without `coder`, the question's tokens or a chunk's, that part is left out, for the chunk with the mean of the
- * others. RAG_ETIMEOUT: deadline_ns (monotonic, 0: none) passed, the fused order stands. RAG_ENOMEM. Thread-safe. */
+ * others. RAG_ETIMEOUT: deadline_ns (monotonic, 0: none) passed. RAG_ENOMEM. After either the fused order stands and
+ * out->skipped says why. Thread-safe. */
 RAG_MUST_CHECK rag_code rerank_run(const struct query *q, const struct query_analysis *qa, const struct qvec *v,
                                    const struct token_coder *coder, const struct profile *p, int64_t deadline_ns,
                                    struct arena *a, struct hits *h, struct rerank_report *out);

@@ -29,6 +29,7 @@ struct matcher {
     uint32_t n;
     uint8_t first[256]; /* by the low byte of the first character */
     struct folded question;
+    uint8_t run_first[256], run_next[RERANK_QUESTION]; /* places of the question by the hash of two characters */
     uint64_t numbers; /* terms with a digit */
 };
 RAG_MUST_CHECK rag_code matcher_init(struct matcher *m, const struct query *q, const struct query_analysis *qa,
