@@ -89,7 +89,7 @@ const FIELDS = {language: '语言', complexity: '复杂度', kind: '类别', ans
   aggregation: '汇总', terms: '检索词', term: '词', weight: '权重', dimensions: '维度', segments: '索引段', chunks: '分块', lexical: '词法命中', dense: '向量命中',
   candidates: '候选', known_terms: '已知词', legs: '检索路', source: '来源', found: '已找到', citations: '引用', dropped_citations: '去掉的引用', class: '模型档',
   one_class_down: '降一档', reason: '理由', passages: '段落', duplicates: '重复', prompt_tokens: '提示词元', max_tokens: '词元上限', first_token_ms: '首字毫秒',
-  finish: '结束', attempts: '尝试', model: '模型', outcome: '结果', start_ms: '开始毫秒', ms: '毫秒', background: '背景', fused: '融合', coverage: '覆盖'};
+  finish: '结束', attempts: '尝试', model: '模型', outcome: '结果', start_ms: '开始毫秒', ms: '毫秒', background: '背景', fused: '融合', reranked: '重排', parts: '部分', moved: '移动', coverage: '覆盖'};
 const SCORES = {bm25: 'BM25', dense: 'cosine'};
 /* Questions for the sample; offered where its documents are. */
 const SAMPLE_TITLES = ['白金卡产品说明', 'Platinum Card'];

@@ -63,19 +63,19 @@ static rag_code take_stored(void *ctx, uint32_t ordinal, struct str vector)
     return RAG_OK;
 }
 
+/* Of a document only the chunks that are missing: a large one has many batches, and records are large. */
 static rag_code look_up(struct worker *w, struct rag_err *err)
 {
     struct store_reader *r;
     rag_code rc = knowledge_reader(w->e->opt.knowledge, &r, err);
     if (rc)
         return rc;
-    int64_t last = 0;
-    for (uint32_t i = 0; i < w->missing.n && !rc; i++) {
-        struct lookup l = {w, w->missing.items[i].seq};
-        if (l.seq == last)
-            continue;
-        last = l.seq;
-        rc = store_vectors(r, w->missing.model, l.seq, take_stored, &l, err);
+    for (uint32_t i = 0, end; i < w->missing.n && !rc; i = end) {
+        const struct missing_vector *m = w->missing.items;
+        struct lookup l = {w, m[i].seq};
+        for (end = i + 1; end < w->missing.n && m[end].seq == l.seq && m[end].ordinal > m[end - 1].ordinal;)
+            end++;
+        rc = store_vectors(r, w->missing.model, l.seq, m[i].ordinal, m[end - 1].ordinal, take_stored, &l, err);
     }
     knowledge_reader_give(w->e->opt.knowledge, r);
     return rc;

@@ -146,8 +146,9 @@ RAG_MUST_CHECK rag_code store_models(struct store_reader *r, struct arena *a, st
                                      uint32_t *n, struct rag_err *err);
 /* How many vectors the model has: reads them all. */
 RAG_MUST_CHECK rag_code store_vector_count(struct store_reader *r, int64_t model, uint64_t *n, struct rag_err *err);
-/* Every vector that the model has of a version's chunks, by ordinal: calls `each` until it returns nonzero. */
-RAG_MUST_CHECK rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq,
+/* Every vector that the model has of a version's chunks `first` to `last`, by ordinal: calls `each` until it returns
+ * nonzero. */
+RAG_MUST_CHECK rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq, uint32_t first, uint32_t last,
                                       rag_code (*each)(void *ctx, uint32_t ordinal, struct str vector), void *ctx,
                                       struct rag_err *err);
 /* How many chunks of the collection's current documents have no vector of the model. */

@@ -153,17 +153,21 @@ rag_code store_models(struct store_reader *r, struct arena *a, struct store_mode
     return reader_end(r, st, got == SQLITE_ROW ? SQLITE_DONE : got, failed, err);
 }
 
-rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq,
+rag_code store_vectors(struct store_reader *r, int64_t model, int64_t seq, uint32_t first, uint32_t last,
                        rag_code (*each)(void *ctx, uint32_t ordinal, struct str vector), void *ctx,
                        struct rag_err *err)
 {
     sqlite3_stmt *st;
-    rag_code rc = conn_prepare(
-        &r->c, "SELECT ordinal, vector FROM vectors WHERE seq=?1 AND model=?2 ORDER BY ordinal", &st, err);
+    rag_code rc = conn_prepare(&r->c,
+                               "SELECT ordinal, vector FROM vectors WHERE seq=?1 AND ordinal BETWEEN ?3 AND ?4 AND model=?2"
+                               " ORDER BY ordinal",
+                               &st, err);
     if (rc)
         return rc;
     sqlite3_bind_int64(st, 1, seq);
     sqlite3_bind_int64(st, 2, model);
+    sqlite3_bind_int64(st, 3, first);
+    sqlite3_bind_int64(st, 4, last);
     int got = SQLITE_DONE;
     while (!rc && (got = sqlite3_step(st)) == SQLITE_ROW)
         rc = each(ctx, (uint32_t)sqlite3_column_int64(st, 0),

@@ -256,7 +256,7 @@ TEST(lost_companions_come_back_from_the_store)
     CHECK_EQ(models[0].dims, DIMS);
     for (uint32_t i = 0; i < m.n; i++) {
         uint32_t in_store = 0;
-        CHECK_OK(store_vectors(r, m.model, m.items[i].seq, count_vector, &in_store, NULL));
+        CHECK_OK(store_vectors(r, m.model, m.items[i].seq, 0, UINT32_MAX, count_vector, &in_store, NULL));
         CHECK_EQ(in_store, 1);
     }
     knowledge_vectors_release(k, &m);

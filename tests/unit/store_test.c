@@ -849,7 +849,9 @@ TEST(vectors_go_with_their_chunks)
     put_vector(&f, m1, x.seq, 3, 1);       /* no such chunk: skipped */
     put_vector(&f, m1, x.seq + 100, 0, 1); /* no such version */
     int bytes[4] = {0};
-    CHECK_OK(store_vectors(f.r, m1, x.seq, keep_first_byte, bytes, NULL));
+    CHECK_OK(store_vectors(f.r, m1, x.seq, 1, UINT32_MAX, keep_first_byte, bytes, NULL));
+    CHECK_EQ(bytes[0], 0); /* not of those asked for */
+    CHECK_OK(store_vectors(f.r, m1, x.seq, 0, 0, keep_first_byte, bytes, NULL));
     CHECK_EQ(bytes[0], 7);
     CHECK_EQ(bytes[3], 0);
     CHECK_EQ(sql_int(&f, "SELECT count(*) FROM vectors"), 2);

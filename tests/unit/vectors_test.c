@@ -702,3 +702,46 @@ TEST(readers_see_whole_rows_while_a_block_fills)
     vector_block_unref(f.b);
     world_free(w);
 }
+
+/* A merge in the background copies rows of a block that the writer writes to its file. */
+static void *write_often(void *arg)
+{
+    const struct vector_block *b = arg;
+    for (int i = 0; i < 20; i++) {
+        struct vector_block *file;
+        CHECK_OK(vector_block_write(b, folder, "a.vec", &file, NULL));
+        vector_block_unref(file);
+    }
+    return NULL;
+}
+
+TEST(rows_are_copied_while_their_block_is_written)
+{
+    enum { ROWS = 500 };
+    CHECK(mkdtemp(folder) != NULL);
+    struct world *w = world_new();
+    char codes[64 * 64];
+    for (uint32_t rules = 0; rules <= TOKEN_RULES; rules += TOKEN_RULES) {
+        struct vector_space space = w->space;
+        struct vector_block *from, *to;
+        pthread_t t;
+        space.token_rules = rules;
+        CHECK_OK(vector_block_new(&space, ROWS, &from));
+        for (uint32_t r = 0; r < ROWS; r++)
+            vector_block_put(from, r, w->rows[r], codes_of(r, r % 5, codes));
+        CHECK_EQ(pthread_create(&t, NULL, write_often, from), 0);
+        for (int i = 0; i < 20; i++) {
+            CHECK_OK(vector_block_new(&space, ROWS, &to));
+            for (uint32_t r = 0; r < ROWS; r++)
+                vector_block_copy(to, r, from, r);
+            check_codes(to, 9, 9, rules ? 4 : 0);
+            vector_block_unref(to);
+        }
+        CHECK_EQ(pthread_join(t, NULL), 0);
+        vector_block_unref(from);
+    }
+    snprintf(path, sizeof path, "%s/a.vec", folder);
+    CHECK_OK(file_remove(path));
+    world_free(w);
+    remove_folder();
+}
