@@ -73,7 +73,7 @@ const struct config_row config_rows[] = {
     {"reranking.late_interaction", CFG_BOOL, AT(profile.rerank_late), "true", {0}, 0, 0, CFG_ASK, NULL,
      "Rerank by the meaning of single words in their context. Keeps 1 bit a dimension of every token (48 bytes with the\n"
      "default model, some kilobytes a chunk). Off in the configuration: none are kept; on again: they are made again."},
-    {"reranking.skip_above", CFG_F32, AT(profile.rerank_skip_above), "1", {0}, 0, 1, CFG_ASK, NULL,
+    {"reranking.skip_above", CFG_F32, AT(profile.rerank_skip_above), "0.3", {0}, 0, 1, CFG_ASK, NULL,
      "Where the first candidate's fused score (0 to 1) leads the second's by more than this, the order stands; 1: never."},
     {"generation.extract_sentences", CFG_U32X3, AT(profile.answer_sentences), "[2, 4, 6]", {0}, 1, 20, CFG_ASK, NULL,
      "Most sentences of an extracted answer: [simple, medium, complex]."},

@@ -96,7 +96,7 @@ void knowledge_stats(struct knowledge *k, struct knowledge_stats *out)
             uint32_t missing = b ? vector_block_missing(b, l->e[e].live) : 0;
             out->vectors += b ? l->e[e].n_live - missing : 0;
             out->vectors_missing += missing;
-            out->vector_bytes += b ? vector_block_bytes(b) : 0;
+            out->vector_bytes += b ? vector_block_bytes(b) + vector_block_token_bytes(b) : 0;
         }
         for (uint32_t e = 0; e < l->n; e++) {
             out->segments_in_memory += l->e[e].segment->owned != NULL;

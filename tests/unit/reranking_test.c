@@ -30,6 +30,7 @@ static void open_world(struct world *w, const struct eval_doc *docs, uint32_t n)
     struct rag_err err;
     struct eval_data d = {0};
     *w = (struct world){.profile = profile_balanced};
+    w->profile.rerank_skip_above = 1; /* never */
     CHECK_OK(analyzer_new(NULL, 0, &w->an, &err));
     buf_init(&d.docs, MEM_MISC);
     buf_add(&d.docs, docs, n * sizeof *docs);

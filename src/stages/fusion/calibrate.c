@@ -87,11 +87,11 @@ float calibrate_hits(const struct query_analysis *qa, struct hits *h)
     if (h->n == 0)
         return 0;
     h->tail_cosine = tail_cosine(h);
-    for (uint32_t i = 0; i < h->n; i++) {
+    for (uint32_t i = h->n; i-- > 0;) {
         struct hit *x = &h->items[i];
         x->score = probability(&c->relevant, h, x, h->tail_cosine);
-        if (i && x->score > h->items[i - 1].score)
-            x->score = h->items[i - 1].score; /* never against the order of the hits */
+        if (i + 1 < h->n && x->score < h->items[i + 1].score)
+            x->score = h->items[i + 1].score; /* never against the order of the hits, which knows more */
     }
     return probability(&c->answerable, h, &h->items[0], h->tail_cosine);
 }
