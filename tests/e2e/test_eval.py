@@ -96,7 +96,7 @@ def test_run_file_is_complete_and_falls(dataset, tmp_path):
 
 
 def test_same_numbers_every_time_and_gz(dataset, tmp_path):
-    a, b = rows("--dataset", dataset), rows("--dataset", dataset, "--legs", "bm25")
+    a, b = rows("--dataset", dataset), rows("--dataset", dataset, "--legs", "full")
     assert a["rows"][0]["metrics"] == b["rows"][0]["metrics"]
     for m in a["rows"][0]["metrics"].values():
         assert m["low"] <= m["value"] <= m["high"]
