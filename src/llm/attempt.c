@@ -11,7 +11,7 @@
 /* An answer may be as long as tokens of this many bytes make it: an upstream that ignores max_tokens is cut off. */
 enum { MAX_BYTES_A_TOKEN = 64, SPARE_BYTES = 4096 };
 /* After the last word the connection has so long to end by itself, and to be used again. */
-enum { REST_MS = 100 };
+enum { REST_MS = 100, MOST_PATIENCE_MS = 60000 };
 enum { MAX_BYTES_WITHOUT_CONTENT = 8 << 20, MAX_ERROR_BYTES = 16 << 10 };
 
 static int64_t ms(uint32_t n)
@@ -156,8 +156,9 @@ static void on_silence(struct net_timer *t)
 static void restart_clock(struct attempt *a)
 {
     const struct llm *l = a->llm;
+    int64_t silent_at = clock_mono_ns() + ms(l->opt.inter_token_ms);
     if (!a->call->paused)
-        (void)net_timer_set(l->opt.net, &a->timer, clock_mono_ns() + ms(l->opt.inter_token_ms)); /* is set: only moved */
+        (void)net_timer_set(l->opt.net, &a->timer, silent_at > a->patient_until_ns ? silent_at : a->patient_until_ns);
 }
 
 void attempt_pause(struct attempt *a, bool paused)
@@ -165,10 +166,19 @@ void attempt_pause(struct attempt *a, bool paused)
     if (!a->net)
         return;
     net_call_pause(a->net, paused);
-    if (paused)
+    int64_t now = clock_mono_ns();
+    if (paused) {
+        if (now > a->patient_until_ns)
+            a->paused_ns = now;
         net_timer_stop(a->llm->opt.net, &a->timer);
-    else
-        (void)net_timer_set(a->llm->opt.net, &a->timer, clock_mono_ns() + ms(a->llm->opt.inter_token_ms));
+        return;
+    }
+    /* While we did not read, the sender's TCP tried again at intervals that double: its next try is about as far away as we
+     * have been holding it back, and that silence is ours. Pauses that follow each other within it count as one. */
+    int64_t held_back = now - a->paused_ns < ms(MOST_PATIENCE_MS) ? now - a->paused_ns : ms(MOST_PATIENCE_MS),
+            patient_until = now + held_back + ms(a->llm->opt.inter_token_ms);
+    a->patient_until_ns = patient_until > a->patient_until_ns ? patient_until : a->patient_until_ns;
+    restart_clock(a);
 }
 
 static void count_text(struct attempt *a, struct str s)

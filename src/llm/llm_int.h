@@ -56,6 +56,7 @@ struct attempt {
     struct net_task reserve_task;
     struct net_call *net;  /* NULL: not sent, or over */
     struct net_timer timer; /* first token, then between tokens */
+    int64_t paused_ns, patient_until_ns; /* when the last pauses began; no silence counts before this */
     int64_t start_ns;
     uint32_t record;       /* place in result.attempts; LLM_MAX_ATTEMPTS: none */
     struct buf body;       /* the request */
