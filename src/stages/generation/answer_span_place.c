@@ -180,7 +180,7 @@ static void add(struct span_finder *f, size_t start, size_t end)
     for (uint32_t i = 0; i < f->n; i++)
         if (f->found[i].start == from && f->found[i].end == to)
             return;
-    f->found[f->n++] = (struct stretch){.start = (uint32_t)from, .end = (uint32_t)to, .kind = f->q->kind};
+    f->found[f->n++] = (struct stretch){.start = (uint32_t)from, .end = (uint32_t)to, .kind = (uint8_t)f->q->kind};
 }
 
 size_t span_bound_after(struct str s, size_t i)
