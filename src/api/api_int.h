@@ -139,6 +139,8 @@ struct request {
 
 /* ---- replies (reply.c): set status and body once ---------------------------------------------------------- */
 void reply_json(struct request *rq, unsigned status); /* rq->out holds the JSON */
+/* 200 {name, deleted}: what the third part of the path names is gone. */
+void reply_deleted(struct request *rq);
 /* Replaces rq->out by the error object. param and code may be NULL. */
 void reply_error(struct request *rq, unsigned status, const char *code, const char *param,
                  const char *message);

@@ -270,13 +270,7 @@ static void collection_deleted(struct request *rq)
         reply_rc(rq, j->code, &j->err, "store");
         return;
     }
-    json_add_open(&rq->out, '{');
-    json_add_key(&rq->out, "name");
-    json_add_string(&rq->out, rq->path[2]);
-    json_add_key(&rq->out, "deleted");
-    json_add_bool(&rq->out, true);
-    json_add_close(&rq->out, '}');
-    reply_json(rq, 200);
+    reply_deleted(rq);
 }
 
 void route_collection_delete(struct request *rq)

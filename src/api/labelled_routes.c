@@ -127,13 +127,7 @@ static void delete_set(struct request *rq)
         reply_failure(rq, rc, &err);
         return;
     }
-    json_add_open(&rq->out, '{');
-    json_add_key(&rq->out, "name");
-    json_add_string(&rq->out, rq->path[2]);
-    json_add_key(&rq->out, "deleted");
-    json_add_bool(&rq->out, true);
-    json_add_close(&rq->out, '}');
-    reply_json(rq, 200);
+    reply_deleted(rq);
 }
 
 static void work_on(struct request *rq)

@@ -92,6 +92,17 @@ void reply_json(struct request *rq, unsigned status)
     rq->content_type = "application/json";
 }
 
+void reply_deleted(struct request *rq)
+{
+    json_add_open(&rq->out, '{');
+    json_add_key(&rq->out, "name");
+    json_add_string(&rq->out, rq->path[2]);
+    json_add_key(&rq->out, "deleted");
+    json_add_bool(&rq->out, true);
+    json_add_close(&rq->out, '}');
+    reply_json(rq, 200);
+}
+
 void reply_error(struct request *rq, unsigned status, const char *code, const char *param,
                  const char *message)
 {

@@ -11,7 +11,9 @@
 /* An answer may be as long as tokens of this many bytes make it: an upstream that ignores max_tokens is cut off. */
 enum { MAX_BYTES_A_TOKEN = 64, SPARE_BYTES = 4096 };
 /* After the last word the connection has so long to end by itself, and to be used again. */
-enum { REST_MS = 100, MOST_PATIENCE_MS = 60000 };
+enum { REST_MS = 100 };
+/* Silence that our own pauses may explain is not held against the upstream for longer than this. */
+enum { MOST_PATIENCE_MS = 60000 };
 enum { MAX_BYTES_WITHOUT_CONTENT = 8 << 20, MAX_ERROR_BYTES = 16 << 10 };
 
 static int64_t ms(uint32_t n)

@@ -554,9 +554,9 @@ TEST(every_failed_allocation_is_reported)
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { MOST_SECONDS = 400 };
+enum { MOST_SECONDS = 200 }; /* ten times as slow */
 #else
-enum { MOST_SECONDS = 40 }; /* a few when linear, hours when not */
+enum { MOST_SECONDS = 20 }; /* of CPU: a few when linear, hours when not */
 #endif
 
 /* One line, or one page, of what each step looks at again and again. */
