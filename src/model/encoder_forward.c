@@ -4,9 +4,9 @@
  *   in blocks of rows: context --quantise--> attention_out, + x, norm --quantise--> ffn_in, GELU --quantise--> ffn_out,
  *   + x, norm --> x
  *
- * Tokens of all windows lie one after another; only attention sees where a window ends. With CLS pooling the last layer
- * needs every k and v, but the query, the output and the feed-forward part of each window's first token alone: the
- * rows of x are packed to those, and the rest of the pass runs on them. */
+ * Tokens of all windows lie one after another; only attention sees where a window ends. With CLS pooling, unless the
+ * tokens' states are wanted, the last layer needs every k and v, but the query, the output and the feed-forward part of
+ * each window's first token alone: the rows of x are packed to those, and the rest of the pass runs on them. */
 #include "model/encoder_int.h"
 
 #include <math.h>

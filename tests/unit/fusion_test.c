@@ -78,3 +78,19 @@ TEST(without_the_dense_leg_the_order_is_bm25s)
     CHECK_OK(fusion_run(&qa, &p, &a, &h));
     arena_clear(&a);
 }
+
+TEST(a_hit_that_reranking_put_in_front_scores_no_less_than_what_follows)
+{
+    struct hit items[] = {hit(0, 1, 0), hit(1, 6, 0), hit(2, 2, 0)}, alone[] = {hit(1, 6, 0)}, last[] = {hit(2, 2, 0)};
+    struct hits h = {.items = items, .n = 3, .idf_mass = 10, .known_mass = 10},
+                one = {.items = alone, .n = 1, .idf_mass = 10, .known_mass = 10},
+                two = {.items = last, .n = 1, .idf_mass = 10, .known_mass = 10};
+    struct query_analysis qa = {0};
+    calibrate_hits(&qa, &h);
+    calibrate_hits(&qa, &one);
+    calibrate_hits(&qa, &two);
+    CHECK_NEAR(h.items[0].score, h.items[1].score, 1e-7);
+    CHECK_NEAR(h.items[1].score, one.items[0].score, 1e-7); /* not pushed down by the weaker one before it */
+    CHECK_NEAR(h.items[2].score, two.items[0].score, 1e-7); /* nor lifted by the stronger one */
+    CHECK(h.items[2].score < h.items[1].score);
+}
